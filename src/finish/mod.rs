@@ -19,6 +19,7 @@ mod notices;
 pub mod open_turns;
 mod plan;
 pub(crate) mod price_files;
+pub(crate) mod price_updates;
 pub mod recover;
 pub mod removal;
 pub mod session_traces;

@@ -1,32 +1,22 @@
 //! The files of prices: the updates in `$CODEX_HOME/mlflow/prices.json`, and the user's override. Each is read at most
 //! once for each build of the price book.
 
-use crate::base::later_version::{LaterVersion, VersionField};
+use super::price_updates;
+use crate::base::notice::HINT;
 use crate::base::paths::{CodexHome, Paths};
 use crate::settings::file::ConfigFile;
-use crate::trace::price_book::{DatedList, PriceBook};
+use crate::trace::price_book::PriceBook;
 use crate::trace::price_catalogue::{
     Catalogue, CatalogueError, CatalogueFile, CataloguePrices, LARGEST_FILE,
 };
-use common::disk::{self, FileLock};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-/// Of `prices.json`.
-const VERSION: u32 = 1;
-
-/// How long an update waits for another one.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-#[derive(Serialize, Deserialize)]
-struct PriceFile {
-    version: u32,
-    lists: Vec<DatedList>,
-}
+const OWN_HINT: &str =
+    "\n  hint: \"prices\" in mlflow_config.json names a file in the form of MLflow's catalogue";
 
 /// The price book of this home, and a sentence for each file that cannot be used.
 #[derive(Debug)]
@@ -59,17 +49,17 @@ impl LoadedPrices {
     pub(crate) fn load(paths: &Paths, config: &ConfigFile, now: Timestamp) -> LoadedPrices {
         let stamps = stamps(paths, config);
         let mut problems = Vec::new();
-        let updates = updates(&paths.prices()).unwrap_or_else(|error| {
-            let why = update_problem(&paths.prices(), &error);
+        let updates = price_updates::read(&paths.prices()).unwrap_or_else(|error| {
+            let why = price_updates::problem(&paths.prices(), &error);
             problems.push(format!("{why}; the built-in prices apply"));
             Vec::new()
         });
+        problems.extend(price_updates::future(&updates, now).map(|at| of_the_future(&paths.prices(), at)));
+        problems.extend(config.prices_problem().map(|why| format!("{why}; the list prices apply{OWN_HINT}")));
         let path = config.prices(paths.home().path());
         let read = |path: &PathBuf| prices_of(catalogue_at(path)?, &path.display().to_string(), now);
         let overriding = path.as_ref().map(read).transpose().unwrap_or_else(|error| {
-            problems.push(format!(
-                "{error}; the list prices apply\n  hint: \"prices\" in mlflow_config.json names a file in the form of MLflow's catalogue"
-            ));
+            problems.push(format!("{error}; the list prices apply{OWN_HINT}"));
             None
         });
         let book = PriceBook::new(updates, overriding.map(|made| made.list));
@@ -86,54 +76,19 @@ impl LoadedPrices {
 pub(crate) fn problems(home: &CodexHome, config: &ConfigFile) -> Vec<String> {
     let paths = Paths::new(home);
     // A user waits: without files the built-in prices are not read.
-    match config.prices(home.path()).is_none() && !paths.prices().exists() {
-        true => Vec::new(),
-        false => LoadedPrices::load(&paths, config, Timestamp::now()).problems,
+    let has_own = config.prices(home.path()).is_some() || config.prices_problem().is_some();
+    match has_own || paths.prices().exists() {
+        true => LoadedPrices::load(&paths, config, Timestamp::now()).problems,
+        false => Vec::new(),
     }
 }
 
-/// The file of updates, if a later codex-traced wrote it.
-pub(crate) fn later_version(path: &Path) -> Option<LaterVersion> {
-    LaterVersion::from_io(&updates(path).err()?).cloned()
-}
-
-/// The lists of updates, the oldest first.
-pub(crate) fn updates(path: &Path) -> io::Result<Vec<DatedList>> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read?,
-    };
-    let VersionField { version } = serde_json::from_slice(&bytes)?;
-    if let Some(later) = LaterVersion::check(path, version, VERSION) {
-        return Err(later.into());
-    }
-    let PriceFile { mut lists, .. } = serde_json::from_slice(&bytes)?;
-    if !lists.iter().all(|list| list.list.is_complete()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a model lacks a price"));
-    }
-    lists.sort_by_key(|list| list.valid_from);
-    Ok(lists)
-}
-
-/// As a sentence without its end.
-pub(crate) fn update_problem(path: &Path, error: &io::Error) -> String {
-    match LaterVersion::from_io(error) {
-        Some(later) => later.to_string(),
-        None => format!("cannot read {}: {}", path.display(), disk::reason(error)),
-    }
-}
-
-/// Held while an update reads and writes the file.
-pub(crate) fn lock(paths: &Paths) -> io::Result<FileLock> {
-    disk::lock_within(&paths.prices_lock(), PATIENCE)?
-        .ok_or_else(|| io::Error::other("another update is at work"))
-}
-
-/// Replaces the file durably.
-pub(crate) fn store(path: &Path, lists: Vec<DatedList>) -> io::Result<()> {
-    let file = PriceFile { version: VERSION, lists };
-    let text = serde_json::to_vec(&file).expect("lists with text keys always serialize");
-    disk::write_private(path, &text)
+fn of_the_future(path: &Path, at: Timestamp) -> String {
+    format!(
+        "the newest prices in {} are valid only from {at} on: a clock was wrong{HINT}`codex-traced mlflow prices --update` with a newer \
+         file, or the same one, makes them valid from then on",
+        path.display()
+    )
 }
 
 /// The catalogue of a file, or of a folder with files of the catalogue's names.
@@ -207,6 +162,7 @@ fn stamps(paths: &Paths, config: &ConfigFile) -> Vec<FileStamp> {
 mod tests {
     use super::*;
     use crate::base::world::World;
+    use crate::trace::price_book::DatedList;
     use common::variables::Variables;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -227,6 +183,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("own.json"), CATALOGUE).unwrap();
+        let tiny = r#"1e-320, "service_tiers": {"priority": {"input_per_million_tokens": 1}}"#;
+        fs::write(at("odd.json"), CATALOGUE.replacen(": 1", &format!(": {tiny}"), 1)).unwrap();
         fs::create_dir_all(at("empty")).unwrap();
         fs::create_dir_all(at("mlflow")).unwrap();
         let built_in = PriceBook::built_in().fingerprint();
@@ -244,6 +202,14 @@ mod tests {
                 "has none of openai.json, azure.json, bedrock.json, bedrock_mantle.json; ",
             ),
             (r#"{"prices": "/dev/null"}"#, false, "/dev/null is neither a file nor a folder; "),
+            (
+                r#"{"prices": 5}"#,
+                false,
+                "\"prices\" in mlflow_config.json is a number, not a path; the list prices apply",
+            ),
+            (r#"{"prices": ["own.json"]}"#, false, "is an array, not a path; "),
+            (r#"{"prices": null}"#, false, ""),
+            (r#"{"prices": "odd.json"}"#, false, "a price of inf dollars"),
         ];
         for (config, is_other, problem) in table {
             let LoadedPrices { book, problems, .. } = load(folder.path(), config);
@@ -259,7 +225,7 @@ mod tests {
             assert!(problems.len() == 1 && problems[0].contains(problem), "{problems:?}");
             assert_eq!(book.fingerprint(), built_in);
         }
-        assert!(later_version(&at("mlflow/prices.json")).is_some());
+        assert!(price_updates::later_version(&at("mlflow/prices.json")).is_some());
     }
 
     #[test]
@@ -276,13 +242,19 @@ mod tests {
             list: prices(rate),
         };
         let before = load(folder.path(), "{}");
-        store(&path, vec![list(1, "1"), list(2, "0.1")]).unwrap();
-        assert_eq!(updates(&path).unwrap(), [list(1, "1"), list(2, "0.1")]);
+        price_updates::store(&path, vec![list(1, "1"), list(2, "0.1")]).unwrap();
+        assert_eq!(price_updates::read(&path).unwrap(), [list(1, "1"), list(2, "0.1")]);
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with(r#"{"version":1,"lists":[{"valid_from":"1970-01-01T00:00:01Z","#), "{text}");
         assert!(!text.contains("pass") && !text.contains("key=1"), "{text}");
         let paths = Paths::new(&home(folder.path()));
         assert!(before.is_stale(&paths, &ConfigFile::default()));
         assert!(!load(folder.path(), "{}").is_stale(&paths, &ConfigFile::default()));
+        // The clock of this test is before the lists.
+        let problems = load(folder.path(), "{}").problems;
+        assert!(
+            problems.len() == 1 && problems[0].contains("are valid only from 1970-01-01T00:00:02Z on"),
+            "{problems:?}"
+        );
     }
 }

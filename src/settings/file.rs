@@ -92,6 +92,12 @@ impl ConfigFile {
         Some(home.join(text))
     }
 
+    /// Why `prices` names no file, as a clause.
+    pub fn prices_problem(&self) -> Option<String> {
+        let value = self.object.get(PRICES).filter(|value| !value.is_null() && !value.is_string())?;
+        Some(format!("\"prices\" in mlflow_config.json is {}, not a path", kind_of(value)))
+    }
+
     /// The user's additions to the rules for secrets.
     pub fn redaction(&self) -> Option<&Value> {
         self.object.get(REDACTION).filter(|redaction| !redaction.is_null())

@@ -91,9 +91,10 @@ impl PriceBook {
         self.overriding.as_deref()
     }
 
-    /// All models by section and name.
-    pub(crate) fn current(&self) -> Vec<CurrentPrice<'_>> {
-        let dated = self.lists().map(|list| (Some(list.valid_from), &list.list));
+    /// The models of the lists that are valid now, and of the override, by section and name.
+    pub(crate) fn current(&self, now: Timestamp) -> Vec<CurrentPrice<'_>> {
+        let dated =
+            self.lists().take(self.valid_at(Some(now))).map(|list| (Some(list.valid_from), &list.list));
         let own = self.overriding().map(|list| (None, list));
         let mut current = BTreeMap::new();
         for (valid_from, list) in dated.chain(own) {
@@ -179,8 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn every_built_in_price_is_complete() {
-        assert!(FIRST.list.is_complete());
+    fn every_built_in_price_can_be_used() {
+        assert_eq!(FIRST.list.problem(), None);
     }
 
     #[test]
@@ -217,6 +218,23 @@ mod tests {
             });
             assert_eq!(found, expected.map(|(rate, basis)| (rate, basis.to_owned())), "{at:?} {model}");
         }
+    }
+
+    #[test]
+    fn a_list_that_is_not_valid_yet_is_no_current_price() {
+        let updates = vec![
+            dated(100, list("2027-01-01", &[("m", 1.0)])),
+            dated(200, list("2027-02-01", &[("m", 2.0), ("n", 2.0)])),
+        ];
+        let book = PriceBook::new(updates, Some(list("2027-03-01", &[("o", 3.0)])));
+        let rates = |now| {
+            let current = book.current(at(now)).into_iter();
+            let shown = current.filter(|it| ["m", "n", "o"].contains(&it.name));
+            shown.map(|it| (it.name, it.price.tiers[STANDARD][0].0)).collect::<Vec<_>>()
+        };
+        assert_eq!(rates(99), [("o", 3.0)]);
+        assert_eq!(rates(199), [("m", 1.0), ("o", 3.0)]);
+        assert_eq!(rates(200), [("m", 2.0), ("n", 2.0), ("o", 3.0)]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The catalogue lists each tier, and the standard tier beyond a threshold. What it leaves out follows from the rest, by the
 //! rules that `scripts/prices` documents. A file is not trusted: one bad price refuses all of it.
 
-use super::price_list::{ModelPrice, PriceList, Rates, STANDARD, Section, is_date};
+use super::price_list::{ModelPrice, PriceList, Rates, STANDARD, Section, impossible, is_date};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -15,9 +15,6 @@ pub(crate) const LARGEST_FILE: usize = 16 << 20;
 
 /// MLflow 3.18 has 550 at most.
 const MOST_MODELS: usize = 20_000;
-
-/// US dollars per million tokens. The highest price of MLflow 3.18 is 600.
-const HIGHEST_PRICE: f64 = 10_000.0;
 
 /// Of a model's or a tier's name, in bytes.
 const LONGEST_NAME: usize = 128;
@@ -213,11 +210,7 @@ impl Listed {
     }
 
     fn check(&self) -> Result<(), String> {
-        match self.all().into_iter().flatten().find(|rate| !(0.0..=HIGHEST_PRICE).contains(rate)) {
-            Some(rate) if rate.abs() > 1e9 => Err(impossible(&format!("{rate:e}"))),
-            Some(rate) => Err(impossible(&rate.to_string())),
-            None => Ok(()),
-        }
+        self.all().into_iter().flatten().find_map(impossible).map_or(Ok(()), Err)
     }
 
     /// The rates of a tier. One that it leaves out has the ratio to the standard rate that the tier's input has:
@@ -240,26 +233,34 @@ impl Pricing {
         let tiers = self.service_tiers.values();
         let steps = self.long_context.iter().map(|step| &step.rates);
         std::iter::once(&self.rates).chain(tiers).chain(steps).try_for_each(Listed::check)?;
-        let [Some(input), Some(output), cached, written] = self.rates.all() else { return Ok(None) };
+        let price = self.completed(is_priority_short_only);
+        // A rate that follows from possible ones may be too high, infinite or no number.
+        price.as_ref().and_then(ModelPrice::impossible).map_or(Ok(price), Err)
+    }
+
+    fn completed(&self, is_priority_short_only: bool) -> Option<ModelPrice> {
+        let [Some(input), Some(output), cached, written] = self.rates.all() else { return None };
         let standard = Rates(input, output, cached, written);
         let mut tiers: BTreeMap<String, Vec<Rates>> = [(STANDARD.to_owned(), vec![standard])].into();
-        for (name, listed) in self.service_tiers.iter().filter(|(name, _)| is_plain(name)) {
+        // The model's own rates are the standard ones.
+        let is_other = |name: &str| is_plain(name) && name != STANDARD;
+        for (name, listed) in self.service_tiers.iter().filter(|(name, _)| is_other(name)) {
             // A tier without a price has the standard one.
             if let Some(rates) = listed.following(standard) {
                 tiers.insert(name.clone(), vec![rates]);
             }
         }
         let step = match &self.long_context[..] {
-            [] => return Ok(Some(ModelPrice { above: None, tiers })),
+            [] => return Some(ModelPrice { above: None, tiers }),
             [step] => step,
-            _ => return Ok(None),
+            _ => return None,
         };
-        let Some(long) = step.rates.following(standard) else { return Ok(None) };
+        let long = step.rates.following(standard)?;
         for (name, rates) in &mut tiers {
             let as_standard = name == STANDARD || (name == "priority" && is_priority_short_only);
             rates.push(if as_standard { long } else { risen(rates[0], long, standard) });
         }
-        Ok(Some(ModelPrice { above: Some(step.threshold_tokens), tiers }))
+        Some(ModelPrice { above: Some(step.threshold_tokens), tiers })
     }
 }
 
@@ -274,10 +275,6 @@ fn risen(tier: Rates, long: Rates, standard: Rates) -> Rates {
         maybe(tier.2, long.2, standard.2),
         maybe(tier.3, long.3, standard.3),
     )
-}
-
-fn impossible(rate: &str) -> String {
-    format!("a price of {rate} dollars for a million tokens is not between 0 and {HIGHEST_PRICE}")
 }
 
 /// Without what binary fractions add.

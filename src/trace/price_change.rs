@@ -82,10 +82,9 @@ impl PriceChanges {
         Section::ALL.iter().all(|section| self.list.models(*section).is_empty())
     }
 
-    /// The list to add to the book. It is not valid before the lists that the book has: a clock may be set back.
-    pub(crate) fn dated(&self, book: &PriceBook, now: Timestamp) -> DatedList {
-        let newest = book.lists().next_back().map_or(now, |list| list.valid_from);
-        DatedList { valid_from: now.max(newest), list: self.list.clone() }
+    /// The list to add to the book.
+    pub(crate) fn dated(&self, valid_from: Timestamp) -> DatedList {
+        DatedList { valid_from, list: self.list.clone() }
     }
 }
 
@@ -174,7 +173,7 @@ mod tests {
 
     fn with(book: &PriceBook, models: &[(&str, f64)], second: i64) -> PriceBook {
         let now = Timestamp::from_second(second).unwrap();
-        let added = PriceChanges::new(book, &catalogue(models)).dated(book, now);
+        let added = PriceChanges::new(book, &catalogue(models)).dated(now);
         let updates = book.lists().skip(1).cloned().chain([added]).collect();
         PriceBook::new(updates, None)
     }
@@ -188,8 +187,6 @@ mod tests {
         assert!(changes.kept.contains(&(Section::OpenAi, "n".into())));
         assert!(changes.kept.iter().all(|(section, _)| *section == Section::OpenAi), "only its own section");
         assert!(PriceChanges::new(&book, &catalogue(&[("m", 1.0)])).is_empty());
-        let earlier = Timestamp::from_second(5).unwrap();
-        assert_eq!(changes.dated(&book, earlier).valid_from, Timestamp::from_second(100).unwrap());
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// US dollars per million tokens. The highest price of MLflow 3.18 is 600.
+pub(crate) const HIGHEST_PRICE: f64 = 10_000.0;
+
 /// The tier of a request that asks for none.
 pub(crate) const STANDARD: &str = "standard";
 
@@ -125,8 +128,13 @@ impl PriceList {
         }
     }
 
-    pub(crate) fn is_complete(&self) -> bool {
-        Section::ALL.iter().all(|section| self.models(*section).values().all(ModelPrice::is_complete))
+    /// Why it cannot be used: a model that lacks a price, or has one that is impossible.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let models = Section::ALL.into_iter().flat_map(|section| self.models(section));
+        models.into_iter().find_map(|(name, price)| match price.impossible() {
+            _ if !price.is_complete() => Some(format!("model {name:?} lacks a price")),
+            impossible => Some(format!("model {name:?}: {}", impossible?)),
+        })
     }
 
     pub(crate) fn models_mut(&mut self, section: Section) -> &mut Models {
@@ -152,11 +160,53 @@ impl ModelPrice {
         let contexts = if self.above.is_some() { 2 } else { 1 };
         self.tiers.contains_key(STANDARD) && self.tiers.values().all(|rates| rates.len() == contexts)
     }
+
+    /// The first rate that cannot be meant, as a clause.
+    pub(crate) fn impossible(&self) -> Option<String> {
+        let listed = |Rates(input, output, cached, written): &Rates| {
+            [Some(*input), Some(*output), *cached, *written].into_iter().flatten()
+        };
+        self.tiers.values().flatten().flat_map(listed).find_map(impossible)
+    }
+}
+
+/// Why a rate cannot be meant. JSON has no form for an infinite one, or for one that is no number.
+pub(super) fn impossible(rate: f64) -> Option<String> {
+    let shown = match () {
+        () if (0.0..=HIGHEST_PRICE).contains(&rate) => return None,
+        () if rate.abs() > 1e9 => format!("{rate:e}"),
+        () => rate.to_string(),
+    };
+    Some(format!("a price of {shown} dollars for a million tokens is not between 0 and {HIGHEST_PRICE}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_that_cannot_be_used_is_a_problem_of_its_list() {
+        let usual = Rates(1.0, 2.0, Some(0.1), None);
+        let table = [
+            (vec![usual], None),
+            (vec![Rates(0.0, HIGHEST_PRICE, None, Some(0.0))], None),
+            (vec![], Some("lacks a price")),
+            (vec![usual, usual], Some("lacks a price")),
+            (vec![Rates(-5.0, 2.0, None, None)], Some("a price of -5 dollars")),
+            (vec![Rates(1.0, 1e300, None, None)], Some("a price of 1e300 dollars")),
+            (vec![Rates(1.0, 2.0, Some(f64::NAN), None)], Some("a price of NaN dollars")),
+            (vec![Rates(1.0, 2.0, None, Some(f64::INFINITY))], Some("a price of inf dollars")),
+        ];
+        for (rates, expected) in table {
+            let price = ModelPrice { above: None, tiers: [(STANDARD.to_owned(), rates)].into() };
+            let list = PriceList { bedrock: [("m".to_owned(), price)].into(), ..PriceList::default() };
+            let problem = list.problem();
+            assert_eq!(problem.is_some(), expected.is_some(), "{problem:?}");
+            let is_named =
+                |it: &String| it.starts_with("model \"m\"") && it.contains(expected.unwrap_or_default());
+            assert!(problem.iter().all(is_named), "{problem:?}");
+        }
+    }
 
     #[test]
     fn a_provider_id_selects_its_price_list() {

@@ -126,6 +126,11 @@ fn prices_prints_every_key_that_is_promised_and_no_other() {
         keys(&serde_json::from_str(&printed).expect("JSON"), "", found);
     };
     let (mut updated, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    // A list of the future is a problem of an update.
+    let ahead =
+        r#"{"version": 1, "lists": [{"valid_from": "9998-01-01T00:00:00Z", "source": "", "as_of": ""}]}"#;
+    fs::create_dir_all(situation.home.state()).expect("a folder");
+    fs::write(situation.home.state().join("prices.json"), ahead).expect("a file");
     read(&["prices", "--update", &file.display().to_string(), "--json"], &mut updated);
     read(&["prices", "--json"], &mut shown);
     fs::remove_file(&file).expect("remove the file");

@@ -8,6 +8,7 @@ mod history_index;
 mod import;
 mod json;
 mod prices;
+mod prices_file;
 mod setup;
 mod shells;
 mod situation;

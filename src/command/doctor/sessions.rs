@@ -7,7 +7,7 @@ use crate::base::paths::Paths;
 use crate::claim::{launches, thread_record, unclaimed};
 use crate::command::survey::Survey;
 use crate::command::text_layout::counted;
-use crate::finish::{gather, price_files};
+use crate::finish::{gather, price_updates};
 use crate::queue::receipts;
 use crate::queue::spool::list::{EntryState, Listed};
 use crate::queue::thread_history::recent_threads;
@@ -60,7 +60,7 @@ fn later_versions(paths: &Paths) -> Vec<LaterVersion> {
     let mut later = launches::later_versions(&paths.launches());
     later.extend(thread_record::later_versions(&paths.threads()));
     later.extend(receipts(paths).later_versions());
-    later.extend(price_files::later_version(&paths.prices()));
+    later.extend(price_updates::later_version(&paths.prices()));
     later.extend(unclaimed::all(&paths.unclaimed()).err());
     later
 }

@@ -50,7 +50,7 @@ struct RateReport<'b> {
 }
 
 impl<'b> BookReport<'b> {
-    pub(super) fn new(book: &'b PriceBook, problems: &'b [String]) -> BookReport<'b> {
+    pub(super) fn new(book: &'b PriceBook, problems: &'b [String], now: Timestamp) -> BookReport<'b> {
         let lists = book.lists().map(|list| ListReport {
             source: &list.list.source,
             as_of: &list.list.as_of,
@@ -65,7 +65,7 @@ impl<'b> BookReport<'b> {
                 source: book.overriding().map(|list| &*list.source),
                 models: book.overriding().map_or(0, count),
             },
-            models: book.current().into_iter().map(model).collect(),
+            models: book.current(now).into_iter().map(model).collect(),
             problems,
         }
     }

@@ -1,11 +1,11 @@
 //! The text of `mlflow prices`: the price lists, then a table of the models' prices now.
 
 use super::book_json::count;
-use super::{minute, thousands, title_of};
-use crate::command::text_layout::{Colours, DOUBTFUL, NAME, QUIET, WIDTH, counted, wrap};
+use super::{minute, problem_lines, thousands, title_of};
+use crate::command::text_layout::{Colours, NAME, QUIET, WIDTH, counted, wrap};
 use crate::trace::price_book::{CurrentPrice, PriceBook};
 use crate::trace::price_list::{Rates, STANDARD, Section};
-use common::printable::clean;
+use common::printable::{clean, in_one_line};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,15 +13,11 @@ use std::fmt::Write;
 /// Columns of a model's name; a longer one has a line of its own.
 const NAME_WIDTH: usize = 31;
 
-pub(super) fn text(book: &PriceBook, problems: &[String], colours: Colours) -> String {
-    let mut text = lists(book, colours);
-    for problem in problems {
-        let line = wrap(&common::printable::in_one_line(problem), 2);
-        let _ = writeln!(text, "{}", colours.paint(DOUBTFUL, &line));
-    }
+pub(super) fn text(book: &PriceBook, problems: &[String], now: Timestamp, colours: Colours) -> String {
+    let mut text = lists(book, colours) + &problem_lines(problems, colours);
     let unit = "US dollars per million tokens; cached is cached input.";
     let _ = writeln!(text, "\n{unit}\n");
-    let current = book.current();
+    let current = book.current(now);
     let at_openai: BTreeMap<&str, _> = of(&current, Section::OpenAi).map(|it| (it.name, it.price)).collect();
     for section in Section::ALL {
         let is_shown = |it: &&CurrentPrice| {
@@ -59,7 +55,7 @@ fn lists(book: &PriceBook, colours: Colours) -> String {
         let _ = writeln!(text, "  {}", wrap(&line, 4));
     }
     for list in book.lists().rev() {
-        let (source, as_of) = (clean(&list.list.source), &list.list.as_of);
+        let (source, as_of) = (clean(&list.list.source), in_one_line(&list.list.as_of));
         let from = match list.valid_from {
             at if at == Timestamp::MIN => "built in".to_owned(),
             at => format!("from {} on", minute(at)),

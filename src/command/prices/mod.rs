@@ -10,29 +10,36 @@ mod update_text;
 use super::{CommandError, context};
 use crate::base::world::World;
 use crate::cli::Prices;
-use crate::command::text_layout::Colours;
+use crate::command::text_layout::{Colours, DOUBTFUL, wrap};
 use crate::trace::price_list::{Rates, Section};
+use common::printable::in_one_line;
 use jiff::{Timestamp, tz::TimeZone};
 
 pub(super) fn run(prices: &Prices, world: &World) -> Result<(), CommandError> {
     let (context, colours) = (context(world)?, Colours::choose(world));
     match &prices.update {
         Some(source) => {
-            let update = update::run(source, &context, Timestamp::now())?;
+            let update = update::run(source, &context)?;
             match prices.json {
                 true => super::print_json(&update_json::UpdateReport::new(&update)),
                 false => super::print(&update_text::text(&update, colours)),
             }
         }
         None => {
-            let (book, problems) = (context.prices(), context.price_problems());
+            let (book, problems, now) = (context.prices(), context.price_problems(), Timestamp::now());
             match prices.json {
-                true => super::print_json(&book_json::BookReport::new(book, problems)),
-                false => super::print(&book_text::text(book, problems, colours)),
+                true => super::print_json(&book_json::BookReport::new(book, problems, now)),
+                false => super::print(&book_text::text(book, problems, now, colours)),
             }
         }
     }
     Ok(())
+}
+
+/// Each problem with its hint on a line of its own.
+fn problem_lines(problems: &[String], colours: Colours) -> String {
+    let line = |line: &str| colours.paint(DOUBTFUL, &wrap(&in_one_line(line), 4)) + "\n";
+    problems.iter().flat_map(|problem| problem.lines()).map(line).collect()
 }
 
 /// The provider's name in JSON.

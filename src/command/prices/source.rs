@@ -4,6 +4,7 @@ use crate::command::CommandError;
 use crate::finish::context::Context;
 use crate::finish::price_files::{SourceError, catalogue_at, prices_of};
 use crate::trace::price_catalogue::{Catalogue, CatalogueFile, CataloguePrices};
+use common::printable::masked_with_queries;
 use jiff::Timestamp;
 use mlflow_store::download;
 use mlflow_store::exporter::Patience;
@@ -16,16 +17,17 @@ const LIMIT: Duration = Duration::from_secs(60);
 const HINT: &str = "\n  hint: name a file like mlflow/utils/model_catalog/openai.json, a folder of such files, or an http(s) address";
 
 /// The prices that a user named.
-pub(super) fn prices_at(
-    source: &str,
-    context: &Context,
-    now: Timestamp,
-) -> Result<CataloguePrices, CommandError> {
+pub(super) fn prices_at(source: &str, context: &Context) -> Result<CataloguePrices, CommandError> {
+    // A query may hold a token.
+    prices_in(source, context).map_err(|error| masked_with_queries(&error).into_owned())
+}
+
+fn prices_in(source: &str, context: &Context) -> Result<CataloguePrices, CommandError> {
     let catalogue = match Place::from_text(source)? {
         Place::Address(url) => fetched(url, context)?,
         Place::Path(path) => catalogue_at(Path::new(path)).map_err(explained)?,
     };
-    prices_of(catalogue, source, now).map_err(explained)
+    prices_of(catalogue, source, Timestamp::now()).map_err(explained)
 }
 
 fn explained(error: SourceError) -> CommandError {
@@ -43,7 +45,12 @@ impl<'s> Place<'s> {
         let Some((scheme, rest)) = source.split_once("://") else { return Ok(Place::Path(source)) };
         match &*scheme.to_ascii_lowercase() {
             "http" | "https" => Ok(Place::Address(source)),
-            "file" => Ok(Place::Path(rest.strip_prefix("localhost").unwrap_or(rest))),
+            "file" => match rest.split_at(rest.find('/').unwrap_or(rest.len())) {
+                ("" | "localhost", path) => Ok(Place::Path(path)),
+                (host, _) => Err(format!(
+                    "{source} names the host {host}, and a file address is one of this machine; the prices stay as they are{HINT}"
+                )),
+            },
             // A folder may have this name.
             _ if Path::new(source).exists() => Ok(Place::Path(source)),
             _ => Err(format!(
@@ -85,6 +92,9 @@ mod tests {
             ("https://a/b", Some(Place::Address("https://a/b"))),
             ("HTTP://a/b", Some(Place::Address("HTTP://a/b"))),
             ("ftp://a/b", None),
+            ("file://host/a/b", None),
+            ("file://localhosts/a/b", None),
+            ("file://a", None),
         ];
         for (text, expected) in table {
             assert_eq!(Place::from_text(text).ok(), expected, "{text}");

@@ -16,6 +16,7 @@ pub(super) struct UpdateReport<'u> {
     kept: Vec<NameReport<'u>>,
     unchanged: usize,
     left_out: usize,
+    problems: &'u [String],
 }
 
 #[derive(Serialize)]
@@ -54,6 +55,7 @@ impl UpdateReport<'_> {
             kept: kept.map(|(section, name)| NameReport { provider: provider_of(*section), name }).collect(),
             unchanged: update.changes.unchanged,
             left_out: update.left_out,
+            problems: &update.problems,
         }
     }
 }

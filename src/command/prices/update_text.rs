@@ -9,7 +9,7 @@ use common::printable::clean;
 use std::fmt::Write;
 
 pub(super) fn text(update: &Update, colours: Colours) -> String {
-    let Update { source, as_of, changes, left_out, valid_from } = update;
+    let Update { source, as_of, changes, left_out, valid_from, problems } = update;
     let mut text = wrap(&format!("{} has the prices of {as_of}", clean(source)), 2) + "\n";
     let (new, changed): (Vec<_>, Vec<_>) = changes.models.iter().partition(|change| change.old.is_none());
     for (word, models) in [("changed", changed), ("new", new)] {
@@ -39,12 +39,14 @@ pub(super) fn text(update: &Update, colours: Colours) -> String {
     }
     let end = match valid_from {
         Some(at) => format!("The new prices are valid from {}.", minute(*at)),
+        None if !problems.is_empty() => "No price differs from those in the lists.".to_owned(),
         None => "No price differs from those that are valid: nothing is written.".to_owned(),
     };
     text += &format!("\n{end}\n");
     if valid_from.is_some() {
         text += "What was used before keeps its price.\n";
     }
+    text += &super::problem_lines(problems, colours);
     let is_shown = !changes.models.is_empty();
     let unit = if is_shown { "Prices are US dollars per million tokens.\n" } else { "" };
     text + &colours.paint(QUIET, unit)

@@ -105,6 +105,45 @@ fn a_file_that_is_no_catalogue_is_refused_with_its_reason() {
 }
 
 #[test]
+fn a_price_that_follows_from_listed_ones_is_checked_too() {
+    let rates = |input: &str, output: &str| {
+        format!(r#""input_per_million_tokens": {input}, "output_per_million_tokens": {output}"#)
+    };
+    let with_priority = |usual: &str, priority: &str| {
+        format!(r#"{usual}, "service_tiers": {{"priority": {{"input_per_million_tokens": {priority}}}}}"#)
+    };
+    let with_step = |usual: &str, long: &str| {
+        format!(r#"{usual}, "long_context": [{{"threshold_tokens": 1000, {long}}}]"#)
+    };
+    let (usual, tiny) = (rates("1", "2"), rates("1e-320", "2"));
+    let table = [
+        (with_priority(&usual, "5000"), None),
+        (with_priority(&usual, "5001"), Some("10002")),
+        (with_priority(&tiny, "1"), Some("inf")),
+        (with_priority(&rates("1e-320", "0"), "1"), Some("NaN")),
+        (with_step(&usual, r#""input_per_million_tokens": 5001"#), Some("10002")),
+        (with_step(&with_priority(&usual, "100"), &rates("200", "2")), Some("20000")),
+        (with_step(&with_priority(&usual, "100"), &rates("100", "2")), None),
+    ];
+    for (pricing, refused) in table {
+        let error = prices(&with_models(&chat("gpt-6", &pricing))).err().map(|error| error.to_string());
+        let expected = refused.map(|rate| {
+            format!(
+                "model \"gpt-6\": a price of {rate} dollars for a million tokens is not between 0 and 10000"
+            )
+        });
+        assert_eq!(error, expected, "{pricing}");
+    }
+}
+
+#[test]
+fn a_tier_of_the_standards_name_replaces_no_listed_price() {
+    let tiers = r#""service_tiers": {"standard": {"input_per_million_tokens": 400}}"#;
+    let made = prices(&with_models(&chat("gpt-6", &format!("{USUAL}, {tiers}")))).unwrap();
+    assert_eq!(made.list.openai["gpt-6"].tiers[STANDARD], [Rates(4.0, 20.0, Some(0.4), None)]);
+}
+
+#[test]
 fn a_model_that_no_list_can_hold_is_left_out() {
     let long = "x".repeat(LONGEST_NAME + 1);
     let step =
