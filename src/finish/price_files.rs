@@ -86,7 +86,7 @@ pub(crate) fn problems(home: &CodexHome, config: &ConfigFile) -> Vec<String> {
 fn of_the_future(path: &Path, at: Timestamp) -> String {
     format!(
         "the newest prices in {} are valid only from {at} on: a clock was wrong{HINT}`codex-traced mlflow prices --update` with a newer \
-         file, or the same one, makes them valid from then on",
+         file, or the same one, makes them valid from its time on",
         path.display()
     )
 }
@@ -207,7 +207,7 @@ mod tests {
                 false,
                 "\"prices\" in mlflow_config.json is a number, not a path; the list prices apply",
             ),
-            (r#"{"prices": ["own.json"]}"#, false, "is an array, not a path; "),
+            (r#"{"prices": ["own.json"]}"#, false, "is a list, not a path; "),
             (r#"{"prices": null}"#, false, ""),
             (r#"{"prices": "odd.json"}"#, false, "a price of inf dollars"),
         ];

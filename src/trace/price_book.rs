@@ -61,6 +61,10 @@ impl PriceBook {
         &BOOK
     }
 
+    pub(crate) fn built_in_list() -> &'static PriceList {
+        &FIRST.list
+    }
+
     /// `updates`: the oldest first.
     pub(crate) fn new(updates: Vec<DatedList>, overriding: Option<PriceList>) -> PriceBook {
         let mut digest = Sha256::new();

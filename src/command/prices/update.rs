@@ -39,6 +39,7 @@ pub(super) fn run(source: &str, context: &Context) -> Result<Update, CommandErro
     let changes = PriceChanges::new(&book, &catalogue);
     // Not before the download or the wait: what is used until now keeps its price.
     let now = price_updates::in_milliseconds(Timestamp::now());
+    check_clock(now, &PriceBook::built_in_list().as_of)?;
     let future = price_updates::future(&lists, now);
     price_updates::end_future(&mut lists, now);
     let valid_from = (!changes.is_empty()).then_some(now);
@@ -51,6 +52,17 @@ pub(super) fn run(source: &str, context: &Context) -> Result<Update, CommandErro
     let problems = future.map(|at| redated(at, now)).into_iter().collect();
     let (source, as_of) = (catalogue.list.source, catalogue.list.as_of);
     Ok(Update { source, as_of, changes, left_out: catalogue.left_out, valid_from, problems })
+}
+
+/// A date before the built-in prices would change costs of the past.
+fn check_clock(now: Timestamp, built_in: &str) -> Result<(), CommandError> {
+    let today = now.strftime("%Y-%m-%d").to_string();
+    match today.as_str() < built_in {
+        true => Err(format!(
+            "the clock shows {today}, and the built-in prices are of {built_in}; the prices stay as they are{HINT}set the clock"
+        )),
+        false => Ok(()),
+    }
 }
 
 /// A file of a later version stays where it is.
@@ -69,4 +81,22 @@ fn redated(future: Timestamp, now: Timestamp) -> String {
         minute(future),
         minute(now)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_is_never_dated_before_the_built_in_prices() {
+        let table = [
+            ("1970-01-01T00:00:00Z", false),
+            ("2026-11-01T23:59:59Z", false),
+            ("2026-11-02T00:00:00Z", true),
+            ("9998-01-01T00:00:00Z", true),
+        ];
+        for (now, is_right) in table {
+            assert_eq!(check_clock(now.parse().unwrap(), "2026-11-02").is_ok(), is_right, "{now}");
+        }
+    }
 }
