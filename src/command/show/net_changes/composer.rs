@@ -2,8 +2,8 @@
 
 use super::order::Ends;
 use super::{ChangeKind, Note};
+use crate::command::recorded_change::RecordedChange;
 use crate::command::show::patched_file::{Misfit, PatchedFile, Presence};
-use crate::command::show::recorded_change::RecordedChange;
 use crate::command::show::unified_diff::{lines_of, parse};
 use std::collections::HashMap;
 
