@@ -146,7 +146,7 @@ mod tests {
             ("/odd", Err("/odd answered 307 Temporary Redirect without an address to follow")),
             ("/bad", Err("/bad leads to what is no address: invalid port number")),
             ("/busy?key=hidden", Err("/busy?… answered 503")),
-            ("/aside?key=hidden", Err("/aside?… leads to ftp://…@a.b/x?…, which is not followed")),
+            ("/aside?key=hidden", Err("/aside?… leads to ftp://…@a.b/x?… which is not followed")),
             ("/cut?key=hidden", Err("no answer from ")),
             ("/empty", Err("answered 204")),
             ("/busy", Err("answered 503 Service Unavailable: busy")),
