@@ -229,7 +229,7 @@ mod tests {
         fs::remove_file(day.join("other.jsonl")).unwrap();
         assert_eq!(digest(), second);
         assert!(
-            scan(&[day.clone()], &known.borrow()).folders[0].listing.is_none(),
+            scan(std::slice::from_ref(&day), &known.borrow()).folders[0].listing.is_none(),
             "nothing is listed again"
         );
     }
