@@ -1,5 +1,6 @@
 //! The keys of `--json` are those that docs/json.md promises.
 
+use crate::history::{json, recorded};
 use crate::situation::Situation;
 use codex_session::thread::ThreadId;
 use codex_traced::claim::unclaimed::{self, Unclaimed};
@@ -137,4 +138,35 @@ fn prices_prints_every_key_that_is_promised_and_no_other() {
     read(&["prices", "--json"], &mut shown);
     assert_eq!(shown, promised("prices"));
     assert_eq!(updated, promised("prices --update"));
+}
+
+/// Of all versions, with a trace in a store.
+#[test]
+fn list_prints_every_key_that_is_promised_and_no_other() {
+    let situation = recorded(&["0.36.0", "0.169.0"]);
+    situation.say(&["import", "--all"]).ended(End::Code(0));
+    let mut found = BTreeSet::new();
+    for words in [&["list", "--json", "--limit", "0"][..], &["list", "--json", "--search", "hello"]] {
+        keys(&json(&situation, words), "", &mut found);
+    }
+    assert_eq!(found, promised("`list --json`"));
+}
+
+/// The keys of a row are those of all of `--by`; a row has the figures of the total.
+#[test]
+fn usage_prints_every_key_that_is_promised_and_no_other() {
+    let situation = recorded(&["0.36.0", "0.169.0"]);
+    let mut found = BTreeSet::new();
+    for by in ["day", "session"] {
+        let usage = json(&situation, &["usage", "--json", "--by", by]);
+        // All models of the recordings have a price.
+        assert!(usage["unpriced"].as_array().is_some_and(Vec::is_empty), "{usage}");
+        keys(&usage, "", &mut found);
+    }
+    let figures: BTreeSet<String> =
+        found.iter().filter_map(|key| Some(key.strip_prefix("total.")?.to_owned())).collect();
+    assert!(figures.len() > 5 && figures.iter().all(|figure| found.contains(&format!("rows[].{figure}"))));
+    found.retain(|key| !key.starts_with("total."));
+    found.extend(["total".into(), "unpriced[]".into()]);
+    assert_eq!(found, promised("`usage --json`"));
 }
