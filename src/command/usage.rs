@@ -57,12 +57,12 @@ fn judge(limit: f64, sums: &UsageSums) -> ChildExit {
     if total.unpriced > 0 {
         notice::print(&format!("{} tokens have no price, and are not in the sum", grouped(total.unpriced)));
     }
-    if total.cost <= limit {
+    if total.cost() <= limit {
         return ChildExit::Code(0);
     }
     notice::print(&format!(
         "{} was spent, more than {}\n  hint: `codex-traced mlflow usage --by session` shows the sessions",
-        dollars(total.cost),
+        dollars(total.cost()),
         dollars(limit)
     ));
     ChildExit::Code(1)
@@ -88,9 +88,9 @@ mod tests {
 
     #[test]
     fn a_job_fails_only_if_more_than_its_limit_was_spent() {
-        let spent = |cost| {
+        let spent = |cost: f64| {
             let mut sums = UsageSums::default();
-            sums.total.cost = cost;
+            sums.total.nanodollars = (cost * 1e9) as i128;
             sums
         };
         for (limit, cost, exit) in

@@ -62,15 +62,18 @@ fn sum_up(connection: &Connection) -> Result<(), IndexError> {
     connection.execute_batch(
         "DELETE FROM session WHERE root IN (SELECT root FROM stale);
          INSERT INTO session
-         SELECT r.thread, r.id, min(t.began), max(t.ended), count(*) - 1, ifnull(group_concat(nullif(t.models, ''), char(10) ORDER BY t.id != r.id, t.thread), ''),
-             sum(u.input), sum(u.cached), sum(u.cache_write), sum(u.output), sum(u.reasoning), sum(u.cost),
+         SELECT r.thread, r.id, min(t.began), max(t.ended), count(*) - 1,
+             ifnull(group_concat(nullif(t.models, ''), char(10) ORDER BY t.id != r.id, t.thread), ''),
+             sum(u.input), sum(u.cached), sum(u.cache_write), sum(u.output), sum(u.reasoning), sum(u.nanodollars) / 1e9,
              sum(u.unpriced)
          FROM stale CROSS JOIN thread r ON r.thread = stale.root AND r.root = stale.root
          CROSS JOIN thread t ON t.root = r.thread
          JOIN (
              SELECT w.id AS thread, ifnull(sum(p.input), 0) AS input, ifnull(sum(p.cached), 0) AS cached,
                  ifnull(sum(p.cache_write), 0) AS cache_write, ifnull(sum(p.output), 0) AS output,
-                 ifnull(sum(p.reasoning), 0) AS reasoning, total(p.cost) AS cost,
+                 ifnull(sum(p.reasoning), 0) AS reasoning,
+                 -- Whole numbers: their sum is the same in any order. No response costs more.
+                 ifnull(sum(cast(min(round(p.cost * 1e9), 1e13) AS INTEGER)), 0) AS nanodollars,
                  ifnull(sum((p.input + p.output) * (p.cost IS NULL)), 0) AS unpriced
              FROM stale s CROSS JOIN thread w ON w.root = s.root LEFT JOIN response p ON p.thread = w.id
              GROUP BY w.id

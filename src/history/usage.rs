@@ -20,8 +20,8 @@ pub const MAIN: &str = "main";
 pub struct Sum {
     pub tokens: TokenUsage,
     pub responses: u64,
-    /// Of the responses with a price, in US dollars.
-    pub cost: f64,
+    /// Of the responses with a price. Whole numbers: their sum is the same in any order.
+    pub nanodollars: i128,
     /// Tokens of responses without a price.
     pub unpriced: u64,
     /// The sessions that the responses are of, by the index's numbers.
@@ -33,12 +33,17 @@ impl Sum {
         self.sessions.len()
     }
 
+    /// In US dollars.
+    pub fn cost(&self) -> f64 {
+        self.nanodollars as f64 / 1e9
+    }
+
     fn add(&mut self, tokens: TokenUsage, cost: Option<f64>, session: i64) {
         self.tokens = self.tokens + tokens;
         self.responses += 1;
         self.sessions.insert(session);
         match cost {
-            Some(cost) => self.cost += cost,
+            Some(cost) => self.nanodollars += (cost * 1e9).round() as i128,
             None => self.unpriced += tokens.total(),
         }
     }
@@ -107,9 +112,8 @@ fn is_time(key: UsageKey) -> bool {
 
 /// By the first key, then by the second: times in their order, all else by what it cost, then by its tokens.
 fn order(rows: &mut [(Vec<Option<String>>, Sum)], keys: &[UsageKey]) {
-    // In millionths: the sum of fractions depends on their order.
-    let size = |sum: &Sum| ((sum.cost * 1e6).round() as u64, sum.tokens.total());
-    let mut groups: HashMap<Option<String>, (u64, u64)> = HashMap::new();
+    let size = |sum: &Sum| (sum.nanodollars, sum.tokens.total());
+    let mut groups: HashMap<Option<String>, (i128, u64)> = HashMap::new();
     for (values, sum) in rows.iter() {
         let (all, own) = (groups.entry(values.first().cloned().flatten()).or_default(), size(sum));
         *all = (all.0.saturating_add(own.0), all.1.saturating_add(own.1));
@@ -191,10 +195,10 @@ mod tests {
 
     #[test]
     fn rows_are_in_the_order_of_their_keys() {
-        let row = |model: &str, day: &str, cost: f64| {
-            (vec![Some(model.to_owned()), Some(day.to_owned())], Sum { cost, ..Sum::default() })
+        let row = |model: &str, day: &str, nanodollars: i128| {
+            (vec![Some(model.to_owned()), Some(day.to_owned())], Sum { nanodollars, ..Sum::default() })
         };
-        let mut rows = vec![row("a", "2", 1.0), row("b", "1", 5.0), row("a", "1", 3.0), row("b", "2", 0.0)];
+        let mut rows = vec![row("a", "2", 1), row("b", "1", 5), row("a", "1", 3), row("b", "2", 0)];
         let names = |rows: &[(Vec<Option<String>>, Sum)]| -> Vec<String> {
             rows.iter().map(|(values, _)| values.iter().flatten().cloned().collect()).collect()
         };

@@ -170,8 +170,8 @@ impl UsageReport<'_> {
 
     /// By cost; by tokens where nothing has a price.
     fn bars(&self, longest: usize) -> Column {
-        let is_priced = self.sums.total.cost > 0.0;
-        let size = |sum: &Sum| if is_priced { sum.cost } else { sum.tokens.total() as f64 };
+        let is_priced = self.sums.total.cost() > 0.0;
+        let size = |sum: &Sum| if is_priced { sum.cost() } else { sum.tokens.total() as f64 };
         let most = self.sums.rows.iter().map(|(_, sum)| size(sum)).fold(0.0, f64::max);
         let style = AnsiColor::Cyan.on_default();
         let bars =
@@ -201,7 +201,7 @@ fn figures(sum: &Sum) -> Map<String, Value> {
         sum.tokens.output.into(),
         sum.tokens.reasoning_output.into(),
         sum.tokens.total().into(),
-        in_millionths(sum.cost).into(),
+        in_millionths(sum.cost()).into(),
         sum.unpriced.into(),
     ];
     FIGURES.into_iter().map(str::to_owned).zip(values).collect()
@@ -210,9 +210,9 @@ fn figures(sum: &Sum) -> Map<String, Value> {
 /// `?` where not all tokens have a price.
 fn cost_of(sum: &Sum) -> String {
     match sum.unpriced {
-        0 => dollars(sum.cost),
+        0 => dollars(sum.cost()),
         unpriced if unpriced == sum.tokens.total() => "?".to_owned(),
-        _ => format!("{}+?", dollars(sum.cost)),
+        _ => format!("{}+?", dollars(sum.cost())),
     }
 }
 
