@@ -1,11 +1,13 @@
 //! The index behind `list` and `usage` follows the session files, and heals.
 
 use crate::history::{command, corpus, ids, json, recorded, stdout};
+use codex_session::rollout::path::files_below;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use support::{End, run};
 
@@ -227,4 +229,67 @@ fn a_session_belongs_to_the_repository_that_its_folder_is_in_now() {
     assert_eq!(project(), situation.home.work().display().to_string());
     fs::create_dir(situation.home.work().join("deep/.git")).expect("make a repository");
     assert_eq!(project(), situation.home.work().join("deep").display().to_string());
+}
+
+/// What happens to files of sessions, in an order that no test author chose: after each step the index is what a new one
+/// would be.
+#[test]
+fn an_index_made_in_steps_is_that_made_at_once() {
+    let situation = recorded(&[]);
+    let (sessions, archive) = (situation.home.sessions(), situation.home.codex().join("archived_sessions"));
+    fs::create_dir_all(&archive).expect("make a folder");
+    let mut recordings: Vec<PathBuf> = ["0.36.0", "0.98.0", "0.169.0"]
+        .iter()
+        .flat_map(|version| fs::read_dir(corpus().join(version)).expect("the corpus").flatten())
+        .map(|file| file.path())
+        .collect();
+    recordings.sort();
+    let mut chance: usize = 5;
+    let mut next = |below: usize| {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (chance >> 33) % below
+    };
+    for step in 0..40 {
+        let day = sessions.join(format!("2026/11/{}", 20 + next(3)));
+        fs::create_dir_all(&day).expect("make a folder");
+        let mut files: Vec<PathBuf> = [&archive, &sessions]
+            .into_iter()
+            .flat_map(|folder| files_below([folder.clone()]))
+            .map(|entry| entry.path())
+            .collect();
+        files.sort();
+        match (next(8), files.len()) {
+            (0..=3, _) | (_, 0) => {
+                let from = &recordings[next(recordings.len())];
+                let text = fs::read(from).expect("a recording");
+                let length = if next(2) == 0 { text.len() } else { next(text.len()) };
+                fs::write(day.join(from.file_name().expect("a name")), &text[..length]).expect("write");
+            }
+            (4, many) => fs::remove_file(&files[next(many)]).expect("remove"),
+            (5, many) => {
+                let file = &files[next(many)];
+                fs::rename(file, archive.join(file.file_name().expect("a name"))).expect("archive");
+            }
+            (6, many) => {
+                let file = &files[next(many)];
+                fs::copy(file, day.join(format!("{step}-{}", file.file_name().expect("a name").display())))
+                    .expect("copy");
+            }
+            (_, many) => {
+                let file = fs::File::options().write(true).open(&files[next(many)]).expect("open");
+                let length = usize::try_from(file.metadata().expect("metadata").len()).expect("a length");
+                file.set_len(next(length + 1) as u64).expect("cut");
+            }
+        }
+        let answers = || {
+            let list = json(&situation, &["list", "--json", "--limit", "0"]);
+            (list, json(&situation, &["usage", "--by", "session,subagent", "--json"]))
+        };
+        let in_steps = answers();
+        let (index, kept) =
+            (situation.home.state().join("history.db"), situation.home.state().join("kept.db"));
+        fs::rename(&index, &kept).expect("put the index aside");
+        assert_eq!(answers(), in_steps, "step {step}");
+        fs::rename(&kept, &index).expect("take the index back");
+    }
 }
