@@ -1,16 +1,17 @@
 //! Which threads have files that are new, changed or gone, by the folders' digests and the files' states.
 
 use super::folder_listing::FolderListing;
-use super::folder_scan::{FileState, ScannedFile, ScannedFolder, bytes_of, files_in, scan};
+use super::folder_scan::{FileState, Scan, ScannedFile, ScannedFolder, bytes_of, files_in, scan};
 use super::index::IndexError;
 use codex_session::rollout::files::SessionFiles;
 use codex_session::thread::ThreadId;
 use common::disk;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// A file of a thread that is to be read, and its state before that.
 pub(super) struct ChangedFile {
@@ -64,21 +65,20 @@ impl Changes {
     }
 
     /// Looks at the folders of sessions.
-    pub(super) fn find(connection: &Connection, roots: &[PathBuf]) -> Result<Changes, IndexError> {
-        let (mut known, mut listings) = (HashMap::new(), HashMap::new());
-        let mut query = connection.prepare("SELECT path, digest, changed, entries FROM folder")?;
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            let path: Vec<u8> = row.get(0)?;
-            known.insert(path.clone(), row.get::<_, i64>(1)?);
-            listings.insert(path, FolderListing { changed: row.get(2)?, entries: row.get(3)? });
-        }
-        let scan = scan(roots, &listings);
+    pub(super) fn find(connection: &mut Connection, roots: &[PathBuf]) -> Result<Changes, IndexError> {
+        let mut known: HashMap<Vec<u8>, i64> = connection
+            .prepare("SELECT path, digest FROM folder")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let scan = scan_with_listings_of(connection, roots);
         let unreadable = scan.unreadable.into_iter().map(|(path, why)| (path, disk::reason(&why))).collect();
         let mut changes = Changes { unreadable, ..Changes::default() };
         for ScannedFolder { path, listing, digest } in scan.folders {
             let before = known.remove(bytes_of(&path));
-            let listing = listing.filter(|listing| listings.get(bytes_of(&path)) != Some(listing));
+            let listing = match listing {
+                Some(listing) if is_kept(connection, &path, &listing)? => None,
+                listing => listing,
+            };
             if before == Some(digest) && listing.is_none() {
                 continue;
             }
@@ -156,6 +156,36 @@ impl Changes {
         }
         Ok(())
     }
+}
+
+/// The threads of the scan read the index in turn: each needs one folder's listing at a time.
+fn scan_with_listings_of(connection: &mut Connection, roots: &[PathBuf]) -> Scan {
+    let connection = Mutex::new(connection);
+    let known = |folder: &Path, changed: i64, entries: &mut Vec<u8>| {
+        let connection = connection.lock().expect("no panic");
+        let found = connection
+            .prepare_cached("SELECT entries FROM folder WHERE path = ?1 AND changed = ?2")
+            .and_then(|mut query| {
+                let read = |row: &Row| {
+                    row.get_ref(0)?.as_blob()?.clone_into(entries);
+                    Ok(())
+                };
+                query.query_row(params![bytes_of(folder), changed], read).optional()
+            });
+        // What cannot be read here is listed; the next statement has the error again.
+        matches!(found, Ok(Some(())))
+    };
+    scan(roots, &known)
+}
+
+/// Whether the index has this listing of the folder.
+fn is_kept(connection: &Connection, folder: &Path, listing: &FolderListing) -> Result<bool, IndexError> {
+    let FolderListing { changed, entries } = listing;
+    let query = "SELECT EXISTS (SELECT 1 FROM folder WHERE path = ?1 AND changed = ?2 AND entries = ?3)";
+    let kept = connection
+        .prepare_cached(query)?
+        .query_row(params![bytes_of(folder), changed, entries], |row| row.get(0))?;
+    Ok(kept)
 }
 
 /// By the file's name, else by its first line; and why neither can be read.

@@ -4,6 +4,7 @@ use codex_session::rollout::files::may_be_session;
 use nix::dir::{Dir, Type};
 use std::ffi::{CStr, OsStr};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -51,11 +52,11 @@ impl EntryKind {
 
 impl FolderListing {
     /// Lists the folder. `changed`: its last change, asked before.
-    pub(super) fn read(open: &mut Dir, changed: i64) -> io::Result<FolderListing> {
+    pub(super) fn read(open: OwnedFd, changed: i64) -> io::Result<FolderListing> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let is_recent = i128::from(changed) + RECENT.as_nanos().cast_signed() > now.as_nanos().cast_signed();
         let mut entries = Vec::new();
-        for entry in open.iter() {
+        for entry in Dir::from_fd(open)?.iter() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if matches!(name, b"." | b"..") {
@@ -72,19 +73,20 @@ impl FolderListing {
         }
         Ok(FolderListing { changed: if is_recent { UNTRUSTED } else { changed }, entries })
     }
+}
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = (EntryKind, &CStr)> {
-        self.entries.split_inclusive(|byte| *byte == 0).filter_map(|entry| {
-            let (kind, name) = entry.split_first()?;
-            Some((EntryKind::from_byte(*kind), CStr::from_bytes_with_nul(name).ok()?))
-        })
-    }
+/// The entries of a listing.
+pub(super) fn parse(entries: &[u8]) -> impl Iterator<Item = (EntryKind, &CStr)> {
+    entries.split_inclusive(|byte| *byte == 0).filter_map(|entry| {
+        let (kind, name) = entry.split_first()?;
+        Some((EntryKind::from_byte(*kind), CStr::from_bytes_with_nul(name).ok()?))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::fcntl::OFlag;
+    use nix::fcntl::{OFlag, open};
     use nix::sys::stat::Mode;
     use std::fs;
 
@@ -95,10 +97,10 @@ mod tests {
         fs::write(folder.path().join("a.jsonl"), "").unwrap();
         fs::write(folder.path().join("a.txt"), "").unwrap();
         std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
-        let mut open = Dir::open(folder.path(), OFlag::O_RDONLY, Mode::empty()).unwrap();
-        let listing = FolderListing::read(&mut open, 1).unwrap();
+        let open = open(folder.path(), OFlag::O_RDONLY, Mode::empty()).unwrap();
+        let listing = FolderListing::read(open, 1).unwrap();
         let mut entries: Vec<_> =
-            listing.entries().map(|(kind, name)| (name.to_str().unwrap().to_owned(), kind)).collect();
+            parse(&listing.entries).map(|(kind, name)| (name.to_str().unwrap().to_owned(), kind)).collect();
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         let expected =
             [("22", EntryKind::Folder), ("a.jsonl", EntryKind::File), ("link", EntryKind::Unknown)];
@@ -109,17 +111,17 @@ mod tests {
     #[test]
     fn a_folder_that_has_just_changed_is_listed_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut open = Dir::open(folder.path(), OFlag::O_RDONLY, Mode::empty()).unwrap();
+        let open = open(folder.path(), OFlag::O_RDONLY, Mode::empty()).unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let before = |seconds| (now - Duration::from_secs(seconds)).as_nanos() as i64;
         for (seconds, expected) in [(0, UNTRUSTED), (1, UNTRUSTED), (3, before(3)), (1_000, before(1_000))] {
             assert_eq!(
-                FolderListing::read(&mut open, before(seconds)).unwrap().changed,
+                FolderListing::read(open.try_clone().unwrap(), before(seconds)).unwrap().changed,
                 expected,
                 "{seconds}"
             );
         }
         let ahead = before(0) + 60_000_000_000;
-        assert_eq!(FolderListing::read(&mut open, ahead).unwrap().changed, UNTRUSTED);
+        assert_eq!(FolderListing::read(open.try_clone().unwrap(), ahead).unwrap().changed, UNTRUSTED);
     }
 }

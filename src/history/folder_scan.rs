@@ -1,12 +1,11 @@
 //! Looks at all session files by their sizes and times alone: a hundred thousand of them for each `list`.
 
-use super::folder_listing::{EntryKind, FolderListing};
+use super::folder_listing::{EntryKind, FolderListing, parse};
 use codex_session::rollout::files::may_be_session;
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, stat};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -57,8 +56,11 @@ impl FileState {
     }
 }
 
-/// All folders at or below these. Links are followed; each folder is looked at once. `known`: the listings in the index.
-pub(super) fn scan(roots: &[PathBuf], known: &HashMap<Vec<u8>, FolderListing>) -> Scan {
+/// The index's listing of a folder with this time of change: whether there is one, and its entries.
+pub(super) type KnownListing<'k> = dyn Fn(&Path, i64, &mut Vec<u8>) -> bool + Sync + 'k;
+
+/// All folders at or below these. Links are followed; each folder is looked at once.
+pub(super) fn scan(roots: &[PathBuf], known: &KnownListing) -> Scan {
     let (scanned, seen) = (Mutex::new(Scan::default()), Mutex::new(HashSet::new()));
     let mut level = roots.to_vec();
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -67,12 +69,13 @@ pub(super) fn scan(roots: &[PathBuf], known: &HashMap<Vec<u8>, FolderListing>) -
         thread::scope(|scope| {
             for _ in 0..workers.min(level.len()) {
                 scope.spawn(|| {
+                    let mut entries = Vec::new();
                     while let Some(folder) = level.get(next.fetch_add(1, Ordering::Relaxed)) {
                         if !is_new(folder, &seen) {
                             continue;
                         }
                         let (mut count, mut sum, mut folders) = (0_u64, 0_u64, Vec::new());
-                        let looked = look(folder, known.get(bytes_of(folder)), |found| match found {
+                        let looked = look(folder, known, &mut entries, |found| match found {
                             Found::Folder(name) => folders.push(folder.join(name)),
                             Found::Session(name, state) => {
                                 let mut hasher = DefaultHasher::new();
@@ -81,17 +84,16 @@ pub(super) fn scan(roots: &[PathBuf], known: &HashMap<Vec<u8>, FolderListing>) -
                             }
                         });
                         below.lock().expect("no panic").extend(folders);
+                        let digest = sum.wrapping_add(count).cast_signed();
                         let (path, mut scanned) = (folder.clone(), scanned.lock().expect("no panic"));
                         match looked {
                             Err(error) => scanned.unreadable.push((path, error)),
                             Ok(Looked::Gone) => {}
-                            Ok(looked) => {
-                                let digest = sum.wrapping_add(count).cast_signed();
-                                scanned.folders.push(ScannedFolder {
-                                    path,
-                                    listing: looked.listing(),
-                                    digest,
-                                });
+                            Ok(Looked::AsKnown) => {
+                                scanned.folders.push(ScannedFolder { path, listing: None, digest })
+                            }
+                            Ok(Looked::Listed(listing)) => {
+                                scanned.folders.push(ScannedFolder { path, listing: Some(listing), digest })
                             }
                         }
                     }
@@ -106,7 +108,7 @@ pub(super) fn scan(roots: &[PathBuf], known: &HashMap<Vec<u8>, FolderListing>) -
 /// The files of one folder that may be of sessions. Errors: the folder cannot be read.
 pub(super) fn files_in(folder: &Path) -> io::Result<Vec<ScannedFile>> {
     let mut files = Vec::new();
-    look(folder, None, |found| {
+    look(folder, &|_, _, _| false, &mut Vec::new(), |found| {
         if let Found::Session(name, state) = found {
             files.push(ScannedFile { name: name.to_owned(), state });
         }
@@ -133,26 +135,25 @@ enum Looked {
     Listed(FolderListing),
 }
 
-impl Looked {
-    fn listing(self) -> Option<FolderListing> {
-        if let Looked::Listed(listing) = self { Some(listing) } else { None }
-    }
-}
-
-/// Names are looked up in the open folder, which is faster than by their paths.
-fn look(folder: &Path, known: Option<&FolderListing>, mut found: impl FnMut(Found)) -> io::Result<Looked> {
+/// Names are looked up in the open folder, which is faster than by their paths. `entries`: room for those of the index.
+fn look(
+    folder: &Path,
+    known: &KnownListing,
+    entries: &mut Vec<u8>,
+    mut found: impl FnMut(Found),
+) -> io::Result<Looked> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    let mut open = match Dir::open(folder, flags, Mode::empty()) {
+    let open = match open(folder, flags, Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(Looked::Gone),
         opened => opened?,
     };
     let changed = FileState::from_stat(&fstat(&open)?).changed;
-    let looked = match known {
-        Some(known) if known.changed == changed => Looked::AsKnown,
-        _ => Looked::Listed(FolderListing::read(&mut open, changed)?),
+    let looked = match known(folder, changed, entries) {
+        true => Looked::AsKnown,
+        false => Looked::Listed(FolderListing::read(open.try_clone()?, changed)?),
     };
-    let listing = if let Looked::Listed(listing) = &looked { Some(listing) } else { known };
-    for (kind, name) in listing.into_iter().flat_map(FolderListing::entries) {
+    let entries = if let Looked::Listed(listing) = &looked { &listing.entries } else { &*entries };
+    for (kind, name) in parse(entries) {
         let state = |flags| fstatat(&open, name, flags).ok();
         let text = OsStr::from_bytes(name.to_bytes());
         match kind {
@@ -188,7 +189,7 @@ pub(super) fn bytes_of(path: &(impl AsRef<OsStr> + ?Sized)) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
+    use std::collections::HashMap;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -201,10 +202,17 @@ mod tests {
         fs::create_dir_all(&day).unwrap();
         fs::write(day.join("notes.txt"), "").unwrap();
         symlink(root.path(), day.join("circle")).unwrap();
-        let known = RefCell::new(HashMap::new());
+        let listings = Mutex::new(HashMap::new());
+        let known = |folder: &Path, changed: i64, entries: &mut Vec<u8>| {
+            let listings = listings.lock().unwrap();
+            let Some(listing) = listings.get(folder) else { return false };
+            let FolderListing { changed: before, entries: names } = listing;
+            entries.clone_from(names);
+            *before == changed
+        };
         let digest = || {
             let roots = [root.path().to_path_buf(), day.clone(), root.path().join("missing")];
-            let scanned = scan(&roots, &known.borrow()).folders;
+            let scanned = scan(&roots, &known).folders;
             assert_eq!(scanned.len(), 4, "{scanned:?}");
             let of_day = scanned.iter().find(|folder| folder.path == day).unwrap().digest;
             // A listing of the index is used while its folder does not change; here, the changes are seconds ago.
@@ -212,7 +220,7 @@ mod tests {
                 if let Some(listing) = folder.listing {
                     let changed = FileState::from_stat(&stat(&folder.path).unwrap()).changed;
                     let listing = FolderListing { changed, ..listing };
-                    known.borrow_mut().insert(bytes_of(&folder.path).to_vec(), listing);
+                    listings.lock().unwrap().insert(folder.path, listing);
                 }
             }
             of_day
@@ -229,7 +237,7 @@ mod tests {
         fs::remove_file(day.join("other.jsonl")).unwrap();
         assert_eq!(digest(), second);
         assert!(
-            scan(std::slice::from_ref(&day), &known.borrow()).folders[0].listing.is_none(),
+            scan(std::slice::from_ref(&day), &known).folders[0].listing.is_none(),
             "nothing is listed again"
         );
     }

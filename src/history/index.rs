@@ -14,7 +14,7 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// Longest wait for another process's write.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// Pages that SQLite keeps in memory, in KiB.
+/// Pages that SQLite keeps in memory while it writes, in KiB.
 const CACHE: i64 = 64 << 10;
 
 /// The fact that names what made the index.
@@ -113,8 +113,14 @@ impl Index {
         // The files can be read again, so a loss of power may cost the index. A killed process may not: the journal is
         // on disk.
         connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = TRUNCATE")?;
-        connection.pragma_update(None, "cache_size", -CACHE)?;
+        // One process at a time reads the session files (`.lock-history`), so it needs no lock for each statement.
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
         Ok(Index { connection })
+    }
+
+    /// Before much is written. While little is read, more memory for pages costs more time than it saves.
+    pub(super) fn enlarge_cache(&self) -> Result<(), IndexError> {
+        Ok(self.connection.pragma_update(None, "cache_size", -CACHE)?)
     }
 
     /// Without a lock on the folder another process may have made it since.

@@ -1,14 +1,14 @@
 -- The index of sessions. A cache: one with another schema is made anew, from the session files.
 -- Times are milliseconds since 1970, paths are bytes.
 CREATE TABLE folder (
-    path BLOB PRIMARY KEY,
+    path BLOB NOT NULL UNIQUE,
     -- Of the names, sizes and times of its files.
     digest INTEGER NOT NULL,
     -- Its last change before it was listed, in nanoseconds.
     changed INTEGER NOT NULL,
-    -- The names in it.
+    -- The names in it. With rows of this length a table WITHOUT ROWID is slow: it reads them whole on its way to a key.
     entries BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE file (
     path BLOB PRIMARY KEY,

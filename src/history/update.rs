@@ -53,12 +53,13 @@ impl Index {
         roots.extend(sources.further.iter().cloned());
         // A home may have several names.
         let roots: Vec<PathBuf> = roots.into_iter().map(|root| root.canonicalize().unwrap_or(root)).collect();
-        let mut changes = Changes::find(&self.connection, &roots)?;
+        let mut changes = Changes::find(&mut self.connection, &roots)?;
         let unreadable = std::mem::take(&mut changes.unreadable);
         let place_again = project_changes(&self.connection)?;
         if changes.is_empty() && place_again.is_empty() && is_settled(&self.connection, sources.prices)? {
             return Ok(unreadable);
         }
+        self.enlarge_cache()?;
         let threads: Vec<(Option<ThreadId>, Vec<ChangedFile>)> =
             std::mem::take(&mut changes.threads).into_iter().collect();
         let one_more = begin(threads.len());
