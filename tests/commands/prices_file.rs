@@ -5,8 +5,8 @@ use common::disk;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::fs;
-use std::time::Duration;
-use support::End;
+use support::run::LIMIT;
+use support::{End, start, wait_for};
 
 /// A later time than that of any test.
 const FUTURE: &str = "9998-01-01T00:00:00Z";
@@ -51,19 +51,23 @@ fn date(list: &Value) -> Timestamp {
     list["valid_from"].as_str().expect("a date").parse().expect("a time")
 }
 
+/// The event is an attempt to take the lock: inotify reports that the update closes the lock file again.
+#[cfg(target_os = "linux")]
 #[test]
 fn an_update_that_waits_is_dated_after_its_wait() {
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
     let situation = Situation::fresh();
     let path = situation.home.state().join(".lock-prices");
     let lock = disk::try_lock(&path).expect("a lock").expect("no other holds it");
-    let released = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(1500));
-        let at = Timestamp::now();
-        drop(lock);
-        at
-    });
-    update(&situation, &[("gpt-7", 1.0)]).ended(End::Code(0));
-    let (released, dated) = (released.join().expect("a time"), date(&stored(&situation)["lists"][0]));
+    let attempts = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).expect("inotify");
+    attempts.add_watch(&path, AddWatchFlags::IN_CLOSE_WRITE).expect("a watch");
+    fs::write(situation.home.work().join("openai.json"), catalogue(&[("gpt-7", 1.0)])).expect("write");
+    let update = start(&mut situation.command(&["prices", "--update", "openai.json"]));
+    wait_for("an attempt to take the lock", LIMIT, || attempts.read_events().is_ok());
+    let released = Timestamp::now();
+    drop(lock);
+    update.finish(LIMIT).ended(End::Code(0));
+    let dated = date(&stored(&situation)["lists"][0]);
     assert!(dated >= released, "{dated} is before {released}");
 }
 

@@ -10,8 +10,8 @@ use std::process::Command;
 use support::home::is_portable;
 use support::run::LIMIT;
 use support::{
-    Codex, End, Gate, Home, JsonRpc, ModelServer, Oracle, Reply, Script, assert_facts, codex,
-    normalised_messages, older_codex, run, wait_for,
+    Codex, End, Gate, Home, JsonRpc, ModelServer, Oracle, Reply, Script, assert_facts,
+    assert_messages_of_plain, codex, normalised_messages, older_codex, run, wait_for,
 };
 
 const SERVE: [&str; 3] = ["app-server", "--listen", "stdio://"];
@@ -67,10 +67,11 @@ fn a_server_answers_as_plain_codex_does_and_its_threads_are_traced() {
         assert_eq!(turns, ["completed", "completed"]);
         (thread, client.close())
     };
-    let (_, plain) = serve(&mut plain(&home, &codex));
+    let (_, first) = serve(&mut plain(&home, &codex));
     let (thread, traced) = serve(&mut ours(&home, &codex));
-    assert_eq!(plain.end, End::Code(0));
-    assert_eq!(normalised_messages(&plain), normalised_messages(&traced));
+    assert_eq!(first.end, End::Code(0));
+    let again = (0..3).map(|_| serve(&mut plain(&home, &codex)).1);
+    assert_messages_of_plain(&traced, [first].into_iter().chain(again));
 
     home.wait_until_delivered();
     assert_eq!(claimed(&home), BTreeSet::from([thread]));
@@ -100,7 +101,12 @@ fn a_planted_difference_of_one_byte_in_a_message_is_seen() {
         [line.replace("\"count\":3", "\"count\":4"), line.replace("null", "1"), line.replace("m\"", "n\"")]
     {
         assert_ne!(normalised_messages(&outcome(line)), normalised_messages(&outcome(&other)), "{other}");
+        let failed = std::panic::catch_unwind(|| {
+            assert_messages_of_plain(&outcome(line), [outcome(&other), outcome(&other)]);
+        });
+        assert!(failed.is_err(), "{other}");
     }
+    assert_messages_of_plain(&outcome(line), [outcome("another"), outcome(&same)]);
 }
 
 #[test]

@@ -168,3 +168,27 @@ pub fn normalised_messages(outcome: &Outcome) -> Outcome {
     let messages: String = messages.collect();
     Outcome { stdout: normalise(&messages), stderr: normalise(&outcome.stderr), end: outcome.end }
 }
+
+/// Fails where no run of plain Codex gives these messages, with the lines of the last one that differ. Codex's own order
+/// of messages is another one at times, in less than one of 300 runs (0.171): so plain Codex has several runs.
+pub fn assert_messages_of_plain(traced: &Outcome, plain: impl IntoIterator<Item = Outcome>) {
+    let traced = normalised_messages(traced);
+    let mut differences = "no run of plain Codex".to_owned();
+    for plain in plain.into_iter().map(|outcome| normalised_messages(&outcome)) {
+        if plain == traced {
+            return;
+        }
+        let lines = |one: &Outcome| -> Vec<String> {
+            let Outcome { stdout, stderr, end } = one;
+            let all = stdout.lines().chain(stderr.lines()).map(str::to_owned);
+            all.chain([format!("{end:?}")]).collect()
+        };
+        let [plain, traced] = [lines(&plain), lines(&traced)];
+        let pairs = plain.iter().zip(&traced).enumerate().filter(|(_, (plain, traced))| plain != traced);
+        let shown = pairs
+            .take(6)
+            .map(|(at, (plain, traced))| format!("{at}: plain  {plain}\n{at}: traced {traced}\n"));
+        differences = format!("{} and {} lines\n{}", plain.len(), traced.len(), shown.collect::<String>());
+    }
+    panic!("plain Codex gives other messages: {differences}");
+}

@@ -64,7 +64,7 @@ pub use front::{Front, Seen};
 pub use gate::Gate;
 pub use held_thread::HOLD;
 pub use home::Home;
-pub use json_rpc::{JsonRpc, normalised_messages};
+pub use json_rpc::{JsonRpc, assert_messages_of_plain, normalised_messages};
 pub use mlflow_server::{MlflowServer, ServerOptions};
 pub use model_server::ModelServer;
 pub use normalise::normalised;
