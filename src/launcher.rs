@@ -12,6 +12,7 @@ use crate::claim::observer::Observer;
 use crate::codex::command_line::CommandLine;
 use crate::codex::interface_log::{self, InterfaceLog};
 use crate::codex::locate::{self, LocateError};
+use crate::codex::npm::DirectStart;
 use crate::finish;
 use crate::finish::context::Context;
 use crate::finish::followed_launch::FollowedLaunch;
@@ -21,7 +22,7 @@ use launch::exit::ChildExit;
 use launch::mode::{Interface, LaunchMode, PtySetting};
 use launch::orphan::Orphan;
 use launch::process::Process;
-use launch::program::Program;
+use launch::program::{Program, StartState};
 use launch::{self, signals};
 
 /// Runs Codex and traces what it writes. Returns the end of the process, as Codex ended.
@@ -49,14 +50,25 @@ pub fn run(world: &World) -> ChildExit {
 fn find_program(world: &World) -> Result<Program, LocateError> {
     let depth = locate::next_depth(world)?;
     let file = locate::locate(world)?;
-    Ok(Program {
-        file,
+    let mut program = Program {
         // As a shell calls what it finds on PATH.
         name: "codex".into(),
         args: world.args.clone(),
         added_variables: vec![(locate::DEPTH, depth.to_string().into())],
+        removed_variables: Vec::new(),
+        state: StartState::AsEntered,
         orphan: Orphan::LivesOn,
-    })
+        file,
+    };
+    if let Some(direct) = DirectStart::find(&program.file, world) {
+        // As npm's launcher calls it.
+        program.name = direct.program.clone().into();
+        program.file = direct.program;
+        program.added_variables.extend(direct.added);
+        program.removed_variables = direct.removed;
+        program.state = StartState::AsFromNode;
+    }
+    Ok(program)
 }
 
 struct Prepared<'w> {

@@ -3,6 +3,7 @@
 pub mod command_line;
 pub mod interface_log;
 pub mod locate;
+pub mod npm;
 pub mod remote;
 pub mod version;
 

@@ -26,6 +26,11 @@ pub const OURS: &[Variable] = &[
     open("CODEX_TRACED", "`0`: no trace; codex-traced becomes Codex", "trace"),
     open("CODEX_TRACED_CODEX_BIN", "path of the real codex", "first on `PATH`"),
     open(
+        "CODEX_TRACED_DIRECT",
+        "`0`: where `codex` is npm's launcher, it starts Codex by Node.js, as without codex-traced",
+        "Codex starts without Node.js where the launcher's text is known",
+    ),
+    open(
         "CODEX_TRACED_PTY",
         "`always`: also `exec` and `review` get a terminal of their own; `never`: nothing does; only ever when \
          stdin, stdout and stderr are the same terminal",

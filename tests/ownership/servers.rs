@@ -115,6 +115,7 @@ fn the_native_child_of_npms_launcher_is_the_holder() {
     let server = ModelServer::start(Script::new().reply(Reply::new().answer("done")));
     let home = Home::new(&server.url());
     let mut command = home.traced(LAUNCHER, &codex.launcher);
+    command.env("CODEX_TRACED_DIRECT", "0");
     let mut client = JsonRpc::app_server(command.args(["-c", "tools.web_search=false"]).args(SERVE));
     let thread = client.thread();
     wait_for_claim(&home, &thread);

@@ -28,6 +28,15 @@ impl Variables {
         self.os(name)?.to_str()
     }
 
+    /// Whether all names and values are UTF-8.
+    pub fn are_text(&self) -> bool {
+        self.0.iter().all(|(name, value)| name.to_str().is_some() && value.to_str().is_some())
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.0.keys().map(OsString::as_os_str)
+    }
+
     /// All variables but these.
     pub fn without(&self, names: &[&str]) -> Variables {
         let mut left = self.0.clone();

@@ -5,7 +5,7 @@
 use super::fork::{self, fork};
 use super::memory::{self, Memory};
 use super::orphan::Orphan;
-use super::program::{Image, Program};
+use super::program::{Image, Program, StartState};
 use super::signals::{self, SignalPipe};
 use super::timeout::timeout;
 use nix::errno::Errno;
@@ -54,6 +54,8 @@ impl Detached {
             name,
             args,
             added_variables: memory.variables(),
+            removed_variables: Vec::new(),
+            state: StartState::AsEntered,
             orphan: Orphan::LivesOn,
         };
         let image = program.image()?;

@@ -12,6 +12,7 @@ mod fork;
 mod inherit;
 pub mod memory;
 pub mod mode;
+mod node_state;
 pub mod orphan;
 pub mod process;
 pub mod program;

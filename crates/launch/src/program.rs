@@ -1,7 +1,7 @@
-//! The command to run: its file, its arguments, and the variables that the launcher adds.
+//! The command to run: its file, its arguments, the variables that the launcher changes, and the state it starts in.
 
 use super::orphan::Orphan;
-use super::{before_main, entry_state};
+use super::{before_main, entry_state, node_state};
 use nix::errno::Errno;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -16,7 +16,19 @@ pub struct Program {
     pub name: OsString,
     pub args: Vec<OsString>,
     pub added_variables: Vec<(&'static str, OsString)>,
+    pub removed_variables: Vec<&'static str>,
+    pub state: StartState,
     pub orphan: Orphan,
+}
+
+/// The signals, descriptors and limits with which the program starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartState {
+    /// Those with which this process was started.
+    #[default]
+    AsEntered,
+    /// Those of a program that Node.js starts.
+    AsFromNode,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +50,7 @@ pub(super) struct Image {
     file: CString,
     args: Vec<CString>,
     environment: Vec<CString>,
+    state: StartState,
 }
 
 impl Program {
@@ -57,13 +70,15 @@ impl Program {
             file: c_text(self.file.as_os_str())?,
             args: args.map(|arg| c_text(arg)).collect::<io::Result<_>>()?,
             environment: self.environment().map(|pair| c_text(&pair)).collect::<io::Result<_>>()?,
+            state: self.state,
         })
     }
 
     /// The launcher's environment in its order, then the added variables.
     fn environment(&self) -> impl Iterator<Item = OsString> {
-        let is_added = |name: &OsStr| self.added_variables.iter().any(|(own, _)| OsStr::new(own) == name);
-        let kept = std::env::vars_os().filter(move |(name, _)| !is_added(name));
+        let added = self.added_variables.iter().map(|(own, _)| own);
+        let changed: Vec<&str> = added.chain(&self.removed_variables).copied().collect();
+        let kept = std::env::vars_os().filter(move |(name, _)| !changed.iter().any(|own| name == own));
         let added = self.added_variables.iter().map(|(name, value)| (OsString::from(name), value.clone()));
         kept.chain(added).map(|(mut pair, value)| {
             pair.push("=");
@@ -81,7 +96,10 @@ impl Image {
 
     /// Not std's `exec`, which would empty the signal mask and sort the environment.
     pub(super) fn exec(&self) -> io::Error {
-        entry_state::restore_dispositions();
+        match self.state {
+            StartState::AsEntered => entry_state::restore_dispositions(),
+            StartState::AsFromNode => node_state::enter(),
+        }
         let Err(error) = nix::unistd::execve(&self.file, &self.args, &self.environment);
         if error != Errno::ENOEXEC {
             return error.into();

@@ -3,7 +3,7 @@
 use launch::companion::Companion;
 use launch::mode::{Interface, LaunchMode};
 use launch::orphan::Orphan;
-use launch::program::Program;
+use launch::program::{Program, StartState};
 use nix::libc;
 use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
@@ -146,7 +146,15 @@ impl Companion for Faulty {
 fn a_launch_that_panics() {
     let args = vec!["raw; ready a; until never".into()];
     let (file, name) = (probe(), "codex".into());
-    let program = Program { file, name, args, added_variables: Vec::new(), orphan: Orphan::LivesOn };
+    let program = Program {
+        file,
+        name,
+        args,
+        added_variables: Vec::new(),
+        removed_variables: Vec::new(),
+        state: StartState::AsEntered,
+        orphan: Orphan::LivesOn,
+    };
     let _ = launch::run(LaunchMode::Pty(Interface::FullScreen), &program, c"probe", &mut Faulty(0));
     unreachable!("it panics");
 }

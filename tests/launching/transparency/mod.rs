@@ -3,6 +3,7 @@
 
 mod child;
 mod differences;
+mod direct_start;
 mod ends;
 mod npm;
 mod real_codex;

@@ -49,6 +49,8 @@ const LEFT: [&str; 5] = ["seen", "caught", "read", "out", "err"];
 /// A folder of programs in which `codex` is by turns the plain program or codex-traced; all else is the same.
 pub(crate) struct Stage {
     pub(crate) home: Home,
+    /// What is plain, and what codex-traced runs.
+    codex: PathBuf,
     variables: Vec<(&'static str, String)>,
 }
 
@@ -62,7 +64,13 @@ impl Stage {
     pub(crate) fn new() -> Stage {
         let home = Home::new("http://127.0.0.1:9");
         fs::create_dir(home.root().join("bin")).expect("make a folder of programs");
-        Stage { home, variables: Vec::new() }
+        Stage { home, codex: probe(), variables: Vec::new() }
+    }
+
+    /// Where this program is Codex; it starts the probe. It is made in the home.
+    pub(crate) fn of(make: impl FnOnce(&Home) -> PathBuf) -> Stage {
+        let stage = Stage::new();
+        Stage { codex: make(&stage.home), ..stage }
     }
 
     /// With this variable for both.
@@ -79,7 +87,7 @@ impl Stage {
     pub(crate) fn cast(&self, who: Who) {
         let codex = self.home.root().join("bin/codex");
         let _ = fs::remove_file(&codex);
-        let program = if who == Who::Plain { probe() } else { LAUNCHER.into() };
+        let program = if who == Who::Plain { self.codex.clone() } else { LAUNCHER.into() };
         symlink(program, codex).expect("put a program in its place");
         for entry in fs::read_dir(self.home.work()).expect("read the work folder").flatten() {
             if entry.path().is_file() {
@@ -98,8 +106,8 @@ impl Stage {
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let usual = self.home.environment().swap_remove(0).1;
         let path = format!("{}:{}", self.home.root().join("bin").display(), usual.display());
-        let probe = probe().to_str().expect("UTF-8").to_owned();
-        let mut all = vec![("PATH", path), ("CODEX_TRACED_CODEX_BIN", probe), ("USER", "tester".into())];
+        let codex = self.codex.to_str().expect("UTF-8").to_owned();
+        let mut all = vec![("PATH", path), ("CODEX_TRACED_CODEX_BIN", codex), ("USER", "tester".into())];
         all.extend(self.variables.iter().cloned());
         all
     }
