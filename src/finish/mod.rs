@@ -1,7 +1,7 @@
 //! After Codex's end: its sessions become traces, and traces reach their targets.
 //!
-//! For a user on a terminal a finisher, a process of its own, does the work, and the launcher waits milliseconds for
-//! its notice. For a job the launcher does the same work itself, within a limit. The launch record is on disk before
+//! For a user on a terminal a finisher, a process of its own, does the work, and the next launch prints its notice. For a
+//! job the launcher does the same work itself, within a limit. The launch record is on disk before
 //! the work begins. So the work may be interrupted anywhere: the next launch finds the record, or the trace in the
 //! spool.
 
@@ -41,10 +41,9 @@ use followed_launch::FollowedLaunch;
 use launch::Ended;
 use launch::companion::Companion;
 use launch::memory::Memory;
-use launch::signals::SignalPipe;
 use launch::streams;
 use plan::{FinishPlan, Reason, Safety, TracerState, WITHOUT_FINISHER};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracer_process::{TracerProcess, TracerWork};
 
 /// What the launcher does after Codex's end. `settings` are those of the launch's start; the context reads them again,
@@ -70,10 +69,13 @@ pub fn after(context: &Context, settings: &Settings, followed: FollowedLaunch, e
                 in_launcher::run(context, observer, safety, (limit, Reason::Job), ended);
             }
         }
-        (FinishPlan::Finisher(patience), _) => {
-            let until = ended.at + patience;
-            if start_finisher(context, &observer, notices, until, &ended.signals).is_none() {
-                in_launcher::run(context, observer, safety, WITHOUT_FINISHER, ended);
+        (FinishPlan::Finisher, _) => {
+            match TracerProcess::start(&observer.launch.id, Memory::Large, observer.wakes()) {
+                Ok(_finisher) => notices::print_left(&context.paths, notices),
+                Err(error) => {
+                    tracing::warn!("cannot start a process to finish the launch: {error}");
+                    in_launcher::run(context, observer, safety, WITHOUT_FINISHER, ended);
+                }
             }
         }
         (FinishPlan::InPlace(limit), _) => in_launcher::run(context, observer, safety, limit, ended),
@@ -143,7 +145,7 @@ fn wait_of(context: &Context, settings: &Settings, launch: &Launch, notices: Not
 /// What the launcher may still print, until its end.
 fn notices_of(wait: Wait, context: &Context) -> Notices {
     match wait {
-        Wait::Detached(_) => Notices::choose(context.world),
+        Wait::Detached => Notices::choose(context.world),
         Wait::InPlace(_) => Notices::for_job(context.world),
     }
 }
@@ -175,27 +177,4 @@ fn has_leftovers(context: &Context, launch: &str) -> bool {
     let mut names = disk::entries(&context.paths.launches()).map(|entry| entry.file_name());
     names.any(|name| !name.as_encoded_bytes().starts_with(launch.as_bytes()))
         || !spool(&context.paths).paths().is_empty()
-}
-
-/// None when there can be no finisher.
-fn start_finisher(
-    context: &Context,
-    observer: &Observer,
-    notices: Notices,
-    until: Instant,
-    signals: &SignalPipe,
-) -> Option<()> {
-    let finisher = TracerProcess::start(&observer.launch.id, Memory::Large, observer.wakes())
-        .inspect_err(|error| tracing::warn!("cannot start a process to finish the launch: {error}"))
-        .ok()?;
-    match finisher.wait(until, signals) {
-        TracerWork::Done(None) => {}
-        TracerWork::Done(Some(sentence)) => {
-            notices.print(&sentence);
-            notices::remove_printed(&context.paths, notices);
-        }
-        TracerWork::GoesOn => notices::print_left(&context.paths, notices),
-        TracerWork::Died => return None,
-    }
-    Some(())
 }

@@ -10,8 +10,8 @@ pub(super) const WITHOUT_FINISHER: (Duration, Reason) = (Duration::from_secs(3),
 pub(super) enum FinishPlan {
     /// There is no session, and other launches left no work.
     Nothing,
-    /// A finisher does the work. The launcher waits for its notice no longer than this after Codex's end.
-    Finisher(Duration),
+    /// A finisher does the work. The user has the prompt back at once.
+    Finisher,
     /// The tracer that follows the launch does the work. The user has the prompt back at once.
     Tracer,
     /// As `Tracer`; a job waits for the delivery, for at most this long after Codex's end.
@@ -51,10 +51,10 @@ impl FinishPlan {
         match (wait, safety, tracer) {
             (Wait::InPlace(limit), Safety::OnDisk, TracerState::Running) => FinishPlan::AwaitTracer(limit),
             (Wait::InPlace(limit), _, _) => FinishPlan::InPlace((limit, Reason::Job)),
-            (Wait::Detached(_), Safety::InMemory, _) => FinishPlan::InPlace(WITHOUT_FINISHER),
-            (Wait::Detached(_), Safety::OnDisk, TracerState::Running) => FinishPlan::Tracer,
-            (Wait::Detached(_), Safety::OnDisk, TracerState::None) if !has_work => FinishPlan::Nothing,
-            (Wait::Detached(patience), Safety::OnDisk, TracerState::None) => FinishPlan::Finisher(patience),
+            (Wait::Detached, Safety::InMemory, _) => FinishPlan::InPlace(WITHOUT_FINISHER),
+            (Wait::Detached, Safety::OnDisk, TracerState::Running) => FinishPlan::Tracer,
+            (Wait::Detached, Safety::OnDisk, TracerState::None) if !has_work => FinishPlan::Nothing,
+            (Wait::Detached, Safety::OnDisk, TracerState::None) => FinishPlan::Finisher,
         }
     }
 }
@@ -65,20 +65,20 @@ mod tests {
 
     #[test]
     fn a_finisher_works_only_for_a_user_and_only_with_a_complete_launch_record() {
-        let (short, long) = (Duration::from_millis(35), Duration::from_secs(30));
+        let long = Duration::from_secs(30);
         let in_place = FinishPlan::InPlace((long, Reason::Job));
         use TracerState::{None, Running};
         let table = [
-            (Wait::Detached(short), Safety::OnDisk, true, None, FinishPlan::Finisher(short)),
-            (Wait::Detached(short), Safety::OnDisk, false, None, FinishPlan::Nothing),
-            (Wait::Detached(short), Safety::InMemory, true, None, FinishPlan::InPlace(WITHOUT_FINISHER)),
-            (Wait::Detached(short), Safety::InMemory, false, None, FinishPlan::InPlace(WITHOUT_FINISHER)),
+            (Wait::Detached, Safety::OnDisk, true, None, FinishPlan::Finisher),
+            (Wait::Detached, Safety::OnDisk, false, None, FinishPlan::Nothing),
+            (Wait::Detached, Safety::InMemory, true, None, FinishPlan::InPlace(WITHOUT_FINISHER)),
+            (Wait::Detached, Safety::InMemory, false, None, FinishPlan::InPlace(WITHOUT_FINISHER)),
             (Wait::InPlace(long), Safety::OnDisk, true, None, in_place),
             (Wait::InPlace(long), Safety::OnDisk, false, None, in_place),
             (Wait::InPlace(long), Safety::InMemory, true, None, in_place),
             (Wait::InPlace(long), Safety::InMemory, false, None, in_place),
-            (Wait::Detached(short), Safety::OnDisk, true, Running, FinishPlan::Tracer),
-            (Wait::Detached(short), Safety::InMemory, true, Running, FinishPlan::InPlace(WITHOUT_FINISHER)),
+            (Wait::Detached, Safety::OnDisk, true, Running, FinishPlan::Tracer),
+            (Wait::Detached, Safety::InMemory, true, Running, FinishPlan::InPlace(WITHOUT_FINISHER)),
             (Wait::InPlace(long), Safety::OnDisk, true, Running, FinishPlan::AwaitTracer(long)),
             (Wait::InPlace(long), Safety::InMemory, true, Running, in_place),
         ];

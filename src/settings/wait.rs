@@ -9,9 +9,6 @@ pub const WAIT: &str = "CODEX_TRACED_WAIT";
 /// Names the file for a launch's summary.
 pub const SUMMARY: &str = "CODEX_TRACED_SUMMARY";
 
-/// The shell's prompt must return within 50 ms of Codex's end. The launcher's own exit and the shell need the rest.
-const PROMPT: Duration = Duration::from_millis(35);
-
 /// An upper bound, so that `Instant` arithmetic cannot overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -33,8 +30,9 @@ pub enum Waiting {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// The tracer or a finisher does the work. The launcher waits at most this long for a finisher's result.
-    Detached(Duration),
+    /// The tracer or a finisher does the work, and the user has the prompt back at once. The next launch says what the
+    /// user has to know of it.
+    Detached,
     /// The launcher stays for at most this long: it waits for its tracer, or does the work itself. In a container or a
     /// CI job, a process left behind is killed, and undelivered traces may be lost with the machine.
     InPlace(Duration),
@@ -82,7 +80,7 @@ impl Wait {
     ) -> Wait {
         let is_ci = variables.text("CI").is_some_and(|value| !["false", "0"].contains(&value));
         match requested {
-            Some(Duration::ZERO) => Wait::Detached(Duration::ZERO),
+            Some(Duration::ZERO) => Wait::Detached,
             Some(time) => Wait::InPlace(time),
             // The program that asked for a summary reads it after the launch.
             None if variables.os(SUMMARY).is_some() => Wait::InPlace(USUAL),
@@ -91,10 +89,10 @@ impl Wait {
                 match waiting {
                     Waiting::Client if ends_all => Wait::InPlace(CLIENT),
                     Waiting::User if ends_all => Wait::InPlace(USUAL),
-                    _ if terminals.are_any() => Wait::Detached(PROMPT),
+                    _ if terminals.are_any() => Wait::Detached,
                     Waiting::User => Wait::InPlace(USUAL),
                     // The client's program goes on, and the machine with it.
-                    Waiting::Client => Wait::Detached(Duration::ZERO),
+                    Waiting::Client => Wait::Detached,
                 }
             }
         }
@@ -115,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_launch_at_a_terminal_detaches_and_a_job_waits() {
-        let (prompt, usual) = (Wait::Detached(PROMPT), Wait::InPlace(USUAL));
+        let (prompt, usual) = (Wait::Detached, Wait::InPlace(USUAL));
         let (none, tty) = ([None; 3], Some(Device(1)));
         let table = [
             ([tty, tty, tty], "", "", ProcessRole::Other, prompt),
@@ -129,7 +127,7 @@ mod tests {
             ([tty, tty, tty], "", "", ProcessRole::ContainerMain, usual),
             ([tty, tty, tty], "5", "", ProcessRole::Other, Wait::InPlace(Duration::from_secs(5))),
             (none, "0.5", "true", ProcessRole::Other, Wait::InPlace(Duration::from_millis(500))),
-            (none, "0", "true", ProcessRole::ContainerMain, Wait::Detached(Duration::ZERO)),
+            (none, "0", "true", ProcessRole::ContainerMain, Wait::Detached),
         ];
         for (streams, wait, ci, role, chosen) in table {
             let variables = Variables::from([(WAIT, wait), ("CI", ci)]);
@@ -141,11 +139,11 @@ mod tests {
 
     #[test]
     fn the_client_of_a_server_does_not_wait_where_a_process_may_be_left_behind() {
-        let (now, soon) = (Wait::Detached(Duration::ZERO), Wait::InPlace(CLIENT));
+        let (now, soon) = (Wait::Detached, Wait::InPlace(CLIENT));
         let (none, tty) = ([None; 3], Some(Device(1)));
         let table = [
             (none, "", "", "", ProcessRole::Other, now),
-            ([None, None, tty], "", "", "", ProcessRole::Other, Wait::Detached(PROMPT)),
+            ([None, None, tty], "", "", "", ProcessRole::Other, Wait::Detached),
             (none, "", "true", "", ProcessRole::Other, soon),
             (none, "", "", "", ProcessRole::ContainerMain, soon),
             (none, "5", "true", "", ProcessRole::Other, Wait::InPlace(Duration::from_secs(5))),
@@ -184,7 +182,7 @@ mod tests {
             Wait::choose(requested, &terminals, &variables, ProcessRole::Other, Waiting::User)
         };
         assert_eq!(choose(None), Wait::InPlace(USUAL));
-        assert_eq!(choose(Some(Duration::ZERO)), Wait::Detached(Duration::ZERO));
+        assert_eq!(choose(Some(Duration::ZERO)), Wait::Detached);
     }
 
     #[test]

@@ -79,8 +79,8 @@ const ALLOWED: [Difference; 12] = [
         test: [HERE, "a_killed_interface_leaves_a_terminal_that_can_be_used"],
     },
     Difference {
-        what: "The command ends later than Codex: on a terminal up to 50 ms, without one some milliseconds, and up \
-               to `CODEX_TRACED_WAIT` when the place where traces go does not answer. After a Codex server it \
+        what: "The command ends some milliseconds later than Codex, and without a terminal up to \
+               `CODEX_TRACED_WAIT` later when the place where traces go does not answer. After a Codex server it \
                waits for nothing, or in CI for a second at most. A process `codex-traced` in a session of its own \
                follows a Codex that runs for more than two seconds, and may remain for a while.",
         why: "the trace is delivered first where nothing may be left running; elsewhere you need not wait for it",
