@@ -29,8 +29,8 @@ use launch::{self, signals};
 pub fn run(world: &World) -> ChildExit {
     // A panic of the launcher goes to the log, because the terminal belongs to Codex.
     log::take_panics();
-    let program = match find_program(world) {
-        Ok(program) => program,
+    let programs = match Programs::find(world) {
+        Ok(programs) => programs,
         Err(error) => {
             notice::print(&error);
             return ChildExit::Code(error.exit_code());
@@ -38,37 +38,56 @@ pub fn run(world: &World) -> ChildExit {
     };
     signals::fail_writes_instead_of_dying();
     if let Some(prepared) = quietly(|| prepare(world)).flatten()
-        && let Some(exit) = traced(world, &program, prepared)
+        && let Some(exit) = traced(world, programs.started(), prepared)
     {
         return exit;
     }
+    // An interface that is not traced is as without codex-traced: Node.js puts the terminal right after it.
+    let may_write_session = CommandLine::parse(&world.args, world.cwd.as_deref()).may_write_session;
+    let program = if may_write_session { &programs.found } else { programs.started() };
     let error = program.replace_process();
     notice::print(&error);
     ChildExit::Code(error.exit_code())
 }
 
-fn find_program(world: &World) -> Result<Program, LocateError> {
-    let depth = locate::next_depth(world)?;
-    let file = locate::locate(world)?;
-    let mut program = Program {
-        // As a shell calls what it finds on PATH.
-        name: "codex".into(),
-        args: world.args.clone(),
-        added_variables: vec![(locate::DEPTH, depth.to_string().into())],
-        removed_variables: Vec::new(),
-        state: StartState::AsEntered,
-        orphan: Orphan::LivesOn,
-        file,
-    };
-    if let Some(direct) = DirectStart::find(&program.file, world) {
-        // As npm's launcher calls it.
-        program.name = direct.program.clone().into();
-        program.file = direct.program;
-        program.added_variables.extend(direct.added);
-        program.removed_variables = direct.removed;
-        program.state = StartState::AsFromNode;
+/// What to run.
+struct Programs {
+    /// The `codex` that was found.
+    found: Program,
+    /// The native program behind it, where it is npm's launcher.
+    direct: Option<Program>,
+}
+
+impl Programs {
+    fn find(world: &World) -> Result<Programs, LocateError> {
+        let depth = locate::next_depth(world)?;
+        let file = locate::locate(world)?;
+        let direct = DirectStart::find(&file, world);
+        let found = Program {
+            file,
+            // As a shell calls what it finds on PATH.
+            name: "codex".into(),
+            args: world.args.clone(),
+            added_variables: vec![(locate::DEPTH, depth.to_string().into())],
+            removed_variables: Vec::new(),
+            state: StartState::AsEntered,
+            orphan: Orphan::LivesOn,
+        };
+        let direct = direct.map(|DirectStart { program, added, removed }| Program {
+            // As npm's launcher calls it.
+            name: program.clone().into(),
+            file: program,
+            added_variables: found.added_variables.iter().cloned().chain(added).collect(),
+            removed_variables: removed,
+            state: StartState::AsFromNode,
+            ..found.clone()
+        });
+        Ok(Programs { found, direct })
     }
-    Ok(program)
+
+    fn started(&self) -> &Program {
+        self.direct.as_ref().unwrap_or(&self.found)
+    }
 }
 
 struct Prepared<'w> {

@@ -54,6 +54,16 @@ pub fn older_codex(version: &str) -> Option<Codex> {
     wanted(&format!("Codex {version}")).then(|| fetch_codex_of(version))
 }
 
+/// npm's launcher of a version, without the native program; None as for `codex`.
+pub fn npms_launcher(version: &str) -> Option<PathBuf> {
+    wanted(&format!("npm's launcher of Codex {version}")).then(|| {
+        let folder = fetched(&format!("codex-launcher-{version}"), |folder| {
+            npm_install_with(folder, &format!("@openai/codex@{version}"), &["--omit=optional"]);
+        });
+        folder.join("node_modules/@openai/codex/bin/codex.js")
+    })
+}
+
 /// As `codex`, without regard to the environment: for the demo.
 pub fn fetch_codex() -> Codex {
     fetch_codex_of(CODEX_VERSION)
@@ -148,8 +158,13 @@ fn python_with(name: &str, packages: &[&[&str]]) -> PathBuf {
 
 /// Into `node_modules` of this folder.
 pub(crate) fn npm_install(folder: &Path, package: &str) {
+    npm_install_with(folder, package, &[]);
+}
+
+fn npm_install_with(folder: &Path, package: &str, options: &[&str]) {
     let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--prefix"]).arg(folder).arg(package);
+    npm.args(["install", "--no-audit", "--no-fund", "--no-save"]).args(options);
+    npm.arg("--prefix").arg(folder).arg(package);
     fetch(&mut npm, "npm", "install Node.js (18 or newer), which brings npm");
 }
 

@@ -9,8 +9,8 @@ use nix::sys::signal::SigSet;
 /// Node.js resets these; it leaves signals of real time as they are.
 const SIGNALS: std::ops::RangeInclusive<i32> = 1..=31;
 
-/// libuv keeps open descriptors above this one that follow a closed one.
-const LAST_THAT_MAY_BE_CLOSED: i32 = 15;
+/// libuv closes descriptors up to this one, and those that follow it without a gap.
+const LAST_AFTER_A_GAP: i32 = if cfg!(target_os = "macos") { 1023 } else { 15 };
 
 /// Where the hard limit is none, Node.js searches for the limit up to this.
 const MOST_FILES: rlim_t = 1 << 20;
@@ -39,13 +39,17 @@ fn open_streams() {
     }
 }
 
-/// At exec, as libuv's `uv_disable_stdio_inheritance` has it.
+/// At exec, as libuv's `uv_disable_stdio_inheritance` has it; on macOS libuv's `spawn` closes all. This process's own
+/// descriptors close at exec already, so Node.js has none of their numbers.
 fn close_other_descriptors() {
     for descriptor in 3.. {
         #[expect(unsafe_code, reason = "descriptors of the caller have only numbers")]
         // SAFETY: the flag matters at the exec that follows only.
-        let failed = unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) < 0 };
-        if failed && descriptor > LAST_THAT_MAY_BE_CLOSED {
+        let is_inherited = unsafe {
+            libc::fcntl(descriptor, libc::F_GETFD) == 0
+                && libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) == 0
+        };
+        if !is_inherited && descriptor > LAST_AFTER_A_GAP {
             return;
         }
     }

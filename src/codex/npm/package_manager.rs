@@ -29,7 +29,7 @@ impl PackageManager {
         }
     }
 
-    /// `root`: the package's folder, without links; `script`: the launcher, as it was called; `text`: its own folder.
+    /// `root`: the package's folder, without links; `script`: the launcher, as it was called.
     pub(super) fn detect(
         generation: Generation,
         root: &Path,

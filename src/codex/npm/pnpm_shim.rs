@@ -1,5 +1,6 @@
 //! The shell script that pnpm puts on PATH for npm's launcher. Known by its text without the paths in it.
 
+use crate::base::world::World;
 use common::printable::hex;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
@@ -35,9 +36,19 @@ enum Base {
     WithoutLinks,
 }
 
+/// Variables that the scripts or their shell set, beside PWD: where one is in the environment, Codex finds it changed.
+#[rustfmt::skip]
+const SET: [&str; 22] = [
+    "basedir", "basedir_abs", "basedir_win", "caller_path", "caller_path_set", "converted", "dir", "exe", "helper_path",
+    "hops", "link", "msys", "os", "rest", "target",
+    "IFS", "OPTIND", "PPID", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT", "LINENO",
+];
+
 /// What a script starts with Node.js.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PnpmShim {
+    /// Where the script looks for `node` first.
+    pub(super) folder: PathBuf,
     pub(super) script: PathBuf,
     /// What the script puts before NODE_PATH.
     pub(super) node_path: String,
@@ -54,7 +65,7 @@ impl PnpmShim {
             Base::AsCalled => file.parent()?.to_path_buf(),
             Base::WithoutLinks => fs::canonicalize(file).ok()?.parent()?.to_path_buf(),
         };
-        Some(PnpmShim { script: folder.join(target), node_path })
+        Some(PnpmShim { script: folder.join(target), folder, node_path })
     }
 
     /// The value of NODE_PATH that the script exports.
@@ -64,6 +75,22 @@ impl PnpmShim {
             earlier => format!("{}:{earlier}", self.node_path).into(),
         }
     }
+}
+
+/// Whether a script and its shell pass on the environment unchanged, but for `_`. Shells drop names that are no
+/// identifiers; some add PWD and SHLVL. Within Windows the script may start Windows' Node.js.
+pub(super) fn keeps_environment(world: &World) -> bool {
+    let variables = &world.variables;
+    let is_identifier = |name: &str| {
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+    };
+    variables.names().all(|name| name.to_str().is_some_and(is_identifier))
+        && !variables.names().any(|name| SET.iter().any(|set| name == *set))
+        && variables.os("PWD") == world.cwd.as_deref().map(Path::as_os_str)
+        && variables.os("SHLVL").is_some()
+        && variables.os("OLDPWD").is_none_or(|folder| Path::new(folder).is_dir())
+        && !world.is_wsl()
 }
 
 /// The script's addition to NODE_PATH, the launcher's path, and from where.
@@ -97,57 +124,68 @@ fn plain(path: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// As pnpm 10.34 writes it.
-    fn script(node_path: &str, target: &str) -> String {
-        let head = r#"#!/bin/sh
-basedir=$(dirname "$(echo "$0" | sed -e 's,\\,/,g')")
-
-case `uname` in
-    *CYGWIN*|*MINGW*|*MSYS*)
-        if command -v cygpath > /dev/null 2>&1; then
-            basedir=`cygpath -w "$basedir"`
-        fi
-    ;;
-esac
-"#;
-        format!(
-            "{head}
-if [ -z \"$NODE_PATH\" ]; then
-  export NODE_PATH=\"{node_path}\"
-else
-  export NODE_PATH=\"{node_path}:$NODE_PATH\"
-fi
-if [ -x \"$basedir/node\" ]; then
-  exec \"$basedir/node\"  \"$basedir/{target}\" \"$@\"
-else
-  exec node  \"$basedir/{target}\" \"$@\"
-fi
-"
-        )
-    }
+    /// As pnpm 9, 10 and 12 wrote them.
+    const SCRIPTS: [(&str, &str, Base); 3] = [
+        (include_str!("../../../tests/fixtures/pnpm/codex-9"), "global/5/", Base::AsCalled),
+        (include_str!("../../../tests/fixtures/pnpm/codex-10"), "global/5/.pnpm/", Base::AsCalled),
+        (include_str!("../../../tests/fixtures/pnpm/codex-12"), "../global/v11/", Base::WithoutLinks),
+    ];
 
     #[test]
     fn a_script_is_known_whatever_its_paths_are() {
-        let target = "global/5/node_modules/@openai/codex/bin/codex.js";
-        for node_path in ["/a/node_modules:/b c/node_modules", "/ü"] {
-            let known = parse(&script(node_path, target));
-            assert_eq!(known, Some((node_path.to_owned(), target.to_owned(), Base::AsCalled)));
+        for (script, folder, base) in SCRIPTS {
+            let (node_path, target, found) = parse(script).expect(script);
+            assert!(
+                target.starts_with(folder) && target.ends_with("/@openai/codex/bin/codex.js"),
+                "{target}"
+            );
+            assert!(node_path.starts_with("/home/me/.pnpm/home/"), "{node_path}");
+            assert_eq!(found, base);
+            for (to, other) in [("/b c/ü", "x/codex.js"), ("/a:/b", "../y z/codex.js")] {
+                let moved = script.replace(&node_path, to).replace(&target, other);
+                assert_eq!(parse(&moved), Some((to.to_owned(), other.to_owned(), base)));
+            }
+            let others = [
+                script.replace(&node_path, "/a/$HOME"),
+                script.replace(&target, "$(reboot)/codex.js"),
+                script.replace("exec node", "exec nodejs"),
+                script.replacen("exec", "echo; exec", 1),
+            ];
+            for other in others {
+                assert_eq!(parse(&other), None, "{other}");
+            }
         }
-        let others = [
-            script("/a/$HOME", target),
-            script("/a", "$(reboot)/codex.js"),
-            script("/a", target).replace("exec node", "exec nodejs"),
-            format!("{}echo\n", script("/a", target)),
-            String::new(),
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn an_environment_that_a_shell_would_change_is_not_kept() {
+        let keeps = |more: &[(&str, &str)]| {
+            let usual = [("PWD", "/tmp"), ("SHLVL", "1"), ("PATH", "/bin")];
+            let pairs = usual.iter().chain(more).map(|(name, value)| (name.to_string(), value.to_string()));
+            keeps_environment(&World {
+                variables: pairs.collect(),
+                cwd: Some("/tmp".into()),
+                ..World::default()
+            })
+        };
+        assert!(keeps(&[]) && keeps(&[("OLDPWD", "/")]));
+        let changed = [
+            ("PWD", "/var"),
+            ("SHLVL", ""),
+            ("a.b", "1"),
+            ("1a", "1"),
+            ("link", "1"),
+            ("OLDPWD", "/nowhere"),
         ];
-        for other in others {
-            assert_eq!(parse(&other), None, "{other}");
+        for pair in changed {
+            assert!(!keeps(&[pair]), "{pair:?}");
         }
     }
 
     #[test]
     fn it_goes_before_an_earlier_node_path() {
-        let shim = PnpmShim { script: PathBuf::new(), node_path: "/a:/b".into() };
+        let shim = PnpmShim { folder: PathBuf::new(), script: PathBuf::new(), node_path: "/a:/b".into() };
         assert_eq!(["", "/c"].map(|earlier| shim.with_earlier(earlier)), ["/a:/b", "/a:/b:/c"]);
     }
 }

@@ -96,9 +96,10 @@ const ALLOWED: [Difference; 12] = [
     },
     Difference {
         what: "Where `codex` is npm's launcher of a known text (Codex 0.100 to 0.171), codex-traced starts the \
-               native program itself, with the arguments, environment, signals, descriptors and limits that the \
-               launcher gives it. No Node.js runs and none is needed, and a signal from the terminal reaches \
-               Codex once. `CODEX_TRACED_DIRECT=0` starts the launcher.",
+               native program itself, with all that the launcher gives it. No Node.js runs, and none is needed. \
+               Each signal reaches Codex once. A Codex that a signal kills ends by that signal, where launchers \
+               before 0.166 end with 0. After `exec` no Node.js puts the terminal right. `CODEX_TRACED_DIRECT=0` \
+               starts the launcher.",
         why: "Codex starts 130 ms sooner",
         test: [
             "tests/launching/transparency/direct_start.rs",
