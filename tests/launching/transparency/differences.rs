@@ -100,7 +100,7 @@ const ALLOWED: [Difference; 12] = [
                Each signal reaches Codex once. A Codex that a signal kills ends by that signal, where launchers \
                before 0.166 end with 0. After `exec` no Node.js puts the terminal right. `CODEX_TRACED_DIRECT=0` \
                starts the launcher.",
-        why: "Codex starts 130 ms sooner",
+        why: "Codex starts 30 to 130 ms sooner",
         test: [
             "tests/launching/transparency/direct_start.rs",
             "codex_needs_no_node_where_the_launchers_text_is_known",
