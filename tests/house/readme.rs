@@ -36,8 +36,17 @@ const NOTICED: &[&str] = &[
 /// Codex's own variables. The launcher reads them, so that it keeps a session log that the user asked for.
 const OF_CODEX: &[&str] = &["CODEX_TUI_RECORD_SESSION", "CODEX_TUI_SESSION_LOG_PATH"];
 
-/// Variables that the program sets: the depth for nested launches, and the switch for MLflow in `ui`.
-const SET_BY_US: &[&str] = &["CODEX_TRACED_DEPTH", "MLFLOW_ALLOW_FILE_STORE"];
+/// Variables that the program sets: the depth for nested launches, the switch for MLflow in `ui`, and what npm's launcher
+/// sets for Codex.
+const SET_BY_US: &[&str] = &[
+    "CODEX_TRACED_DEPTH",
+    "MLFLOW_ALLOW_FILE_STORE",
+    "CODEX_MANAGED_BY_BUN",
+    "CODEX_MANAGED_BY_NPM",
+    "CODEX_MANAGED_BY_PNPM",
+    "CODEX_MANAGED_BY_VITE_PLUS",
+    "CODEX_MANAGED_PACKAGE_ROOT",
+];
 
 /// Which variables there are, and what they mean.
 const CONFIGURATION: &str = "docs/configuration.md";
