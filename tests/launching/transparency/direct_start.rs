@@ -135,7 +135,7 @@ fn where_node_would_do_more_npms_launcher_runs() {
     let adds = stage.home.root().join("node-that-adds");
     fs::create_dir(&adds).expect("a folder");
     write_program(&adds.join("node"), "#!/bin/sh\nADDED=1 exec \"$REAL\" \"$@\"\n");
-    let real = nodes().pop().expect("a Node").0;
+    let (real, between) = nodes().pop().expect("a Node");
     let cases = [
         "export NODE_OPTIONS=--no-warnings".to_owned(),
         "export NODE_V8_COVERAGE=coverage".to_owned(),
@@ -148,6 +148,9 @@ fn where_node_would_do_more_npms_launcher_runs() {
         let differing = differing(&seen);
         let ours = ["variable CODEX_TRACED_DEPTH", "variables in order", "parent's name"];
         assert!(differing.iter().all(|name| ours.contains(&&name[..])), "{case}: {differing:?}");
+        if between == Between::Node {
+            assert_eq!(seen[1]["parent's name"], "node", "{case}");
+        }
         let is_odd = case.contains("ODD");
         assert!(
             is_odd || seen[1].contains_key("variable ADDED") == case.contains("that-adds"),
