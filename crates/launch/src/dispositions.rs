@@ -15,13 +15,17 @@ pub(super) fn is_ignored(signal: i32) -> io::Result<bool> {
     let mut found = MaybeUninit::<Action>::uninit();
     #[expect(unsafe_code, reason = "sigaction; nix knows no signals of real time")]
     // SAFETY: a null action changes nothing; the kernel fills `found` when it returns 0.
-    let handler = unsafe {
+    let found = unsafe {
         if libc::sigaction(signal, std::ptr::null(), found.as_mut_ptr()) != 0 {
             return Err(io::Error::last_os_error());
         }
-        found.assume_init().sa_sigaction
+        found.assume_init()
     };
-    Ok(handler == libc::SIG_IGN)
+    Ok(ignores(&found))
+}
+
+pub(super) fn ignores(action: &Action) -> bool {
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 pub(super) fn ignore(signal: i32) -> io::Result<Action> {

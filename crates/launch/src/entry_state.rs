@@ -1,7 +1,7 @@
 //! The signal state at the launcher's start, which the command must get back.
 
 use super::before_main;
-use super::dispositions::{default, ignore, is_ignored};
+use super::dispositions::{Action, default, ignore, ignores, is_ignored};
 use nix::libc;
 use nix::sys::signal::SigSet;
 use std::io;
@@ -18,22 +18,25 @@ pub fn fail_writes_instead_of_dying() {
     }
 }
 
-/// Whether the signal was ignored at start (nohup): then it stays ignored, for the launcher and for the command.
-pub(super) fn was_ignored(signal: i32) -> io::Result<bool> {
+/// Whether the signal was ignored at start (nohup): then it stays ignored, for the launcher and for the command. `found` is
+/// the action that it had before the launcher's handler.
+pub(super) fn was_ignored(signal: i32, found: &Action) -> bool {
     match signal {
-        libc::SIGPIPE => Ok(before_main::ignored_the_pipe_signal()),
-        libc::SIGXFSZ if FILE_SIZE_SIGNAL_TAKEN.load(Ordering::Relaxed) => Ok(false),
-        _ => is_ignored(signal),
+        libc::SIGPIPE => before_main::ignored_the_pipe_signal(),
+        libc::SIGXFSZ if FILE_SIZE_SIGNAL_TAKEN.load(Ordering::Relaxed) => false,
+        _ => ignores(found),
     }
 }
 
-/// Restores what Rust's runtime or the launcher has changed: SIGPIPE (std's `Command` changes it again) and SIGXFSZ.
+/// Restores what Rust's runtime or the launcher has made ignored: SIGPIPE and SIGXFSZ. Exec resets handlers by itself.
 pub(super) fn restore_dispositions() {
-    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
-        let _ = match was_ignored(signal) {
-            Ok(true) => ignore(signal),
-            _ => default(signal),
-        };
+    let is_taken = FILE_SIZE_SIGNAL_TAKEN.load(Ordering::Relaxed);
+    for (signal, was_ignored) in
+        [(libc::SIGPIPE, before_main::ignored_the_pipe_signal()), (libc::SIGXFSZ, !is_taken)]
+    {
+        if !was_ignored {
+            let _ = default(signal);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::orphan::Orphan;
 use super::program::{Program, StartError};
 use super::signal_probe::{Reach, SignalProbe};
 use super::signals::{SignalPipe, Stops, send, stop_by};
+use super::spawn::spawn;
 use super::streams;
 use super::timeout::timeout;
 use nix::libc;
@@ -16,7 +17,6 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::unistd::Pid;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
 use std::time::Instant;
 
 /// Runs the command to its end. An error means that it never ran.
@@ -28,22 +28,15 @@ pub(super) fn run(
     let failed = |error| StartError { file: program.file.clone(), error };
     let image = program.image().map_err(failed)?;
     let (signals, inherited) = SignalPipe::with_forwarded_signals().map_err(failed)?;
-    let mut command = image.command();
-    #[expect(unsafe_code, reason = "std empties the child's signal mask and sorts its environment")]
-    // SAFETY: this process has one thread, so the child may call anything; it execs, or returns the error.
-    unsafe {
-        command.pre_exec(move || {
-            inherited.restore()?;
-            Err(image.exec())
-        });
-    }
-    let child = command.spawn().map_err(failed)?;
+    let child =
+        spawn(|| inherited.restore().map_or_else(|error| error, |()| image.exec())).map_err(failed)?;
+    let id = child.as_raw().cast_unsigned();
     Alarm::stop();
     streams::give_up();
-    let ward = (program.orphan == Orphan::IsKilled).then(|| child.id());
+    let ward = (program.orphan == Orphan::IsKilled).then_some(id);
     let mut probe = SignalProbe::start(probe, ward);
-    let mut attended = Attended::began(companion, child.id());
-    let exit = wait(Pid::from_raw(child.id().cast_signed()), &signals, &mut probe, &mut attended);
+    let mut attended = Attended::began(companion, id);
+    let exit = wait(child, &signals, &mut probe, &mut attended);
     let at = Instant::now();
     attended.ended();
     Ok(Ended { exit, at, signals })

@@ -20,6 +20,7 @@ mod pty;
 mod shown_name;
 mod signal_probe;
 pub mod signals;
+mod spawn;
 pub mod streams;
 pub mod terminals;
 mod timeout;

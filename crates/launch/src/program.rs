@@ -7,7 +7,6 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -89,12 +88,7 @@ impl Program {
 }
 
 impl Image {
-    /// A `Command` for its streams and its fork only; its `pre_exec` must end in `exec`, which runs the program.
-    pub(super) fn command(&self) -> Command {
-        Command::new(OsStr::from_bytes(self.file.as_bytes()))
-    }
-
-    /// Not std's `exec`, which would empty the signal mask and sort the environment.
+    /// Replaces this process. Not by std's `exec`, which would empty the signal mask and sort the environment.
     pub(super) fn exec(&self) -> io::Error {
         match self.state {
             StartState::AsEntered => entry_state::restore_dispositions(),

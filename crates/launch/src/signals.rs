@@ -6,7 +6,7 @@
 
 mod sender;
 
-use super::dispositions::{Action, default, handle, ignore, is_ignored, set};
+use super::dispositions::{Action, default, handle, ignore, ignores, set};
 use super::entry_state::{Alarm, Inherited, was_ignored};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -77,22 +77,21 @@ impl SignalPipe {
         LAUNCHER.store(std::process::id().cast_signed(), Ordering::Relaxed);
         let mut pipe = SignalPipe { read, _write: write, before: Vec::new() };
         for signal in signals {
-            if !was_ignored(signal)? {
-                pipe.listen(signal)?;
+            let found = handle(signal, on_signal)?;
+            if was_ignored(signal, &found) {
+                set(signal, &found)?;
+            } else {
+                pipe.before.push((signal, found));
             }
         }
-        let child_ignored = is_ignored(libc::SIGCHLD)?;
         // Also if it was ignored: the kernel would then discard the child's status.
-        pipe.listen(libc::SIGCHLD)?;
+        let found = handle(libc::SIGCHLD, on_signal)?;
+        let child_ignored = ignores(&found);
+        pipe.before.push((libc::SIGCHLD, found));
         let mask = SigSet::thread_get_mask()?;
         // The launcher may have been started with SIGCHLD blocked, and would then never wake.
         SigSet::from(Signal::SIGCHLD).thread_unblock()?;
         Ok((pipe, Inherited { mask, child_ignored, alarm: Alarm::running() }))
-    }
-
-    fn listen(&mut self, signal: i32) -> io::Result<()> {
-        self.before.push((signal, handle(signal, on_signal)?));
-        Ok(())
     }
 
     /// For a launcher: all signals that it receives in the command's place.
@@ -257,6 +256,7 @@ fn by_default(signal: i32) {
     // SAFETY: both calls are async-signal-safe and access no memory of this process.
     unsafe {
         libc::signal(signal, libc::SIG_DFL);
-        libc::raise(signal);
+        // Not `raise`: in a child that shares this process's memory until its exec, musl's would reach the parent.
+        libc::kill(libc::getpid(), signal);
     }
 }

@@ -7,21 +7,19 @@ use crate::exit::ChildExit;
 use crate::fork;
 use crate::program::Image;
 use crate::signals::{SignalPipe, send};
+use crate::spawn::spawn;
 use crate::streams;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, getpid, getppid, setpgid, setsid, tcsetpgrp};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Stdio;
 
 pub(super) struct Monitor {
     link: UnixStream,
@@ -54,7 +52,7 @@ impl Monitor {
         let Ok((signals, _)) = ready else {
             return ToLauncher::NoTerminal.send(&mut self.link);
         };
-        let child = match spawn(slave, image, self.inherited) {
+        let child = match start(slave, image, self.inherited) {
             Ok(child) => child,
             Err(error) => {
                 let number = error.raw_os_error().unwrap_or(Errno::EINVAL as i32);
@@ -147,26 +145,16 @@ fn lead(slave: &OwnedFd) -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn spawn(slave: OwnedFd, image: Image, inherited: Inherited) -> io::Result<Pid> {
-    let mut command = image.command();
-    command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(Stdio::from(slave));
-    #[expect(
-        unsafe_code,
-        reason = "a group of its own in the foreground, and the user's mask: pre_exec only"
-    )]
-    // SAFETY: this process has one thread, so its child may call anything.
-    unsafe {
-        command.pre_exec(move || {
-            setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-            // Not in the foreground yet: `tcsetpgrp` would stop this process. std has just emptied the mask.
-            SigSet::from(Signal::SIGTTOU).thread_block()?;
-            tcsetpgrp(BorrowedFd::borrow_raw(libc::STDIN_FILENO), getpid())?;
-            inherited.restore()?;
-            Err(image.exec())
-        });
-    }
-    let child = command.spawn()?;
-    Ok(Pid::from_raw(child.id().cast_signed()))
+/// Starts the command in a group of its own, in the terminal's foreground.
+fn start(slave: OwnedFd, image: Image, inherited: Inherited) -> io::Result<Pid> {
+    let prepare = || -> io::Result<()> {
+        fork::set_streams(&slave, &slave, &slave)?;
+        setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        // Not in the foreground yet: `tcsetpgrp` would stop this process if SIGTTOU was not blocked.
+        tcsetpgrp(&slave, getpid())?;
+        inherited.restore()
+    };
+    spawn(|| prepare().map_or_else(|error| error, |()| image.exec()))
 }
 
 fn deliver(child: Pid, target: SignalTarget, signal: i32) {
