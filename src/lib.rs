@@ -23,12 +23,14 @@ pub mod trace;
 pub mod tracer;
 
 use ::launch::exit::ChildExit;
+#[cfg(target_env = "musl")]
+use ::launch::first_block::FirstBlock;
 use base::world::World;
 
-/// musl's own allocator is slow for large sessions.
+/// musl's own allocator is slow for large sessions, and mimalloc slow to start.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: FirstBlock<mimalloc::MiMalloc> = FirstBlock::new(mimalloc::MiMalloc);
 
 /// Runs a command of codex-traced, or a launch. Returns the end of the process.
 pub fn run(world: &World) -> ChildExit {

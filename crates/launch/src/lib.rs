@@ -8,6 +8,7 @@ mod dispositions;
 mod ended;
 mod entry_state;
 pub mod exit;
+pub mod first_block;
 mod fork;
 mod inherit;
 pub mod memory;

@@ -7,6 +7,10 @@ use std::ffi::OsString;
 pub const LARGE_PAGES: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=16777216");
 
+/// An allocation of these bytes is mimalloc's: codex-traced takes smaller ones from a block of its own first.
+#[cfg(target_env = "musl")]
+const BEYOND_FIRST_BLOCK: usize = 1 << 20;
+
 /// How the process uses memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
@@ -35,9 +39,9 @@ impl Memory {
 #[cfg(target_env = "musl")]
 pub fn use_large_pages() {
     let (name, value) = LARGE_PAGES;
-    let allocated = std::hint::black_box(Box::new(0_u8));
     if std::env::var_os(name).is_some_and(|found| found == value)
-        && let Some((begin, length)) = mapping_of((&raw const *allocated).addr())
+        && let allocated = std::hint::black_box(Vec::<u8>::with_capacity(BEYOND_FIRST_BLOCK))
+        && let Some((begin, length)) = mapping_of(allocated.as_ptr().addr())
     {
         #[expect(unsafe_code, reason = "madvise; nix has it behind a feature and is as unsafe")]
         // SAFETY: the advice changes no byte of the mapping, which the allocator keeps until the end.
