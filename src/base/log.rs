@@ -5,22 +5,65 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use tracing_subscriber::fmt::MakeWriter;
+use std::sync::{Mutex, OnceLock};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata};
+use tracing_subscriber::fmt::format::{DefaultFields, Format};
+use tracing_subscriber::fmt::{MakeWriter, Subscriber};
 
 /// Above this size in bytes the file is renamed to `.log.old`, of which there is one: readers need the end of a
 /// log.
 const LARGEST: u64 = 4 << 20;
 
+const LEVEL: LevelFilter = LevelFilter::INFO;
+
 /// Makes `tracing` write to the file from now on.
 pub(crate) fn begin(path: PathBuf) {
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_target(false)
-        .with_writer(LogFile::new(path))
-        .finish();
+    let log = Log { path, subscriber: OnceLock::new() };
     // A second launch in one process (tests) keeps the first one's log.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = tracing::subscriber::set_global_default(log);
+}
+
+/// Makes its subscriber with the first line, which most launches never write: that takes 20 µs.
+struct Log {
+    path: PathBuf,
+    subscriber: OnceLock<Subscriber<DefaultFields, Format, LevelFilter, LogFile>>,
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= LEVEL
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LEVEL)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let subscriber = self.subscriber.get_or_init(|| {
+            tracing_subscriber::fmt()
+                .with_max_level(LEVEL)
+                .with_ansi(false)
+                .with_target(false)
+                .with_writer(LogFile::new(self.path.clone()))
+                .finish()
+        });
+        subscriber.event(event);
+    }
+
+    // This program has no spans.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
 }
 
 /// Makes a panic a line of the log: nothing of it reaches the user's terminal.

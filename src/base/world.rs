@@ -3,7 +3,6 @@
 use common::variables::Variables;
 pub use launch::terminals::{Device, Terminals};
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, Default)]
@@ -28,14 +27,16 @@ impl World {
     }
 
     pub fn read() -> World {
+        let terminals = Terminals::read();
+        let is_terminal = |stream: usize| terminals.0[stream].is_some();
         World {
             args: std::env::args_os().skip(1).collect(),
             variables: Variables::from_process(),
             cwd: std::env::current_dir().ok(),
             home: dirs::home_dir(),
-            stdout_is_terminal: std::io::stdout().is_terminal(),
-            stderr_is_terminal: std::io::stderr().is_terminal(),
-            terminals: Terminals::read(),
+            stdout_is_terminal: is_terminal(1),
+            stderr_is_terminal: is_terminal(2),
+            terminals,
             parent: std::os::unix::process::parent_id(),
         }
     }

@@ -1,10 +1,9 @@
 //! Finds the real Codex on PATH: skips this program under any name, and its shim.
 
 use crate::base::world::World;
-use common::disk::file_system;
+use common::disk::{file_system, read_head};
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -146,11 +145,15 @@ fn is_program(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.mode() & 0o111 != 0
 }
 
+/// How every script begins that the kernel starts.
+pub fn is_script(head: &[u8]) -> bool {
+    head.starts_with(b"#!")
+}
+
 pub fn is_shim(file: &Path) -> bool {
-    let mut head = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(512).read_to_end(&mut head));
+    let head = read_head(file, 512).unwrap_or_default();
     let has_mark = || head.windows(SHIM_MARK.len()).any(|window| window == SHIM_MARK.as_bytes());
-    read.is_ok() && head.starts_with(b"#!") && has_mark()
+    is_script(&head) && has_mark()
 }
 
 #[cfg(test)]

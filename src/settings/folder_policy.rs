@@ -40,12 +40,13 @@ impl FolderPolicy {
         }
         for above in folder.ancestors().take(MOST_FOLDERS) {
             let path = above.join(FILE);
-            if path == home.config() || is_same_file(&path, &home.config()) {
+            // Most folders have no file: one `lstat` each.
+            let is_there = fs::symlink_metadata(&path).is_ok();
+            if !is_there || path == home.config() || is_same_file(&path, &home.config()) {
                 continue;
             }
             match read(&path) {
-                Ok(None) => {}
-                Ok(Some(file)) => policy.add(&path, &file),
+                Ok(file) => policy.add(&path, &file),
                 Err(why) => {
                     policy.problem.get_or_insert_with(|| {
                         format!(
@@ -82,12 +83,8 @@ impl FolderPolicy {
     }
 }
 
-/// None where there is no file. The path may lead to a pipe without a writer, or to an endless device.
-fn read(path: &Path) -> Result<Option<ConfigFile>, String> {
-    // Most folders have no file: one `lstat` each, without an `open`.
-    if fs::symlink_metadata(path).is_err() {
-        return Ok(None);
-    }
+/// The path may lead to a pipe without a writer, or to an endless device.
+fn read(path: &Path) -> Result<ConfigFile, String> {
     let opened =
         OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY).open(path);
     let file = opened.map_err(|error| error.to_string())?;
@@ -99,7 +96,7 @@ fn read(path: &Path) -> Result<Option<ConfigFile>, String> {
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(format!("it is larger than {} KiB", LARGEST_FILE >> 10));
     }
-    ConfigFile::parse(&bytes).map(Some).map_err(|invalid| invalid.to_string())
+    ConfigFile::parse(&bytes).map_err(|invalid| invalid.to_string())
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {

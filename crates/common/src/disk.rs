@@ -8,7 +8,7 @@ pub mod vnode_alarm;
 use nix::unistd::{AccessFlags, access};
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -43,6 +43,15 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// As `write_private`, without the sync of the folder, for callers that sync it after several files.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, sync)
+}
+
+/// As `write_whole`, without any sync: after a crash of the machine the file may be there, empty or missing.
+pub fn write_soon(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, |_| Ok(()))
+}
+
+fn replace(path: &Path, bytes: &[u8], sync: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
     let mut aside = aside(path.parent().unwrap_or(Path::new(".")))?;
     aside.write_all(bytes)?;
     sync(aside.as_file())?;
@@ -54,6 +63,13 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn aside(folder: &Path) -> io::Result<NamedTempFile> {
     make_private_folder(folder)?;
     Builder::new().prefix(ASIDE).tempfile_in(folder)
+}
+
+/// The first bytes of a file, which may have fewer.
+pub fn read_head(path: &Path, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(bytes);
+    File::open(path)?.take(bytes as u64).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 /// The entries of a folder; none for one that cannot be read.

@@ -6,7 +6,9 @@ mod launcher_text;
 mod package_manager;
 mod pnpm_shim;
 
+use super::locate::is_script;
 use crate::base::world::World;
+use common::disk::read_head;
 use launcher_text::Generation;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use package_manager::{ALL_VARIABLES, PackageManager};
@@ -55,7 +57,12 @@ impl DirectStart {
         if is_off || CHANGE_NODE.iter().any(|name| variables.os(name).is_some()) {
             return None;
         }
-        let called = Called::new(&world.cwd.as_deref()?.join(file))?;
+        let file = world.cwd.as_deref()?.join(file);
+        // Most often it is the native program already.
+        if !is_script(&read_head(&file, 2).ok()?) {
+            return None;
+        }
+        let called = Called::new(&file)?;
         let (launcher, called, shim) = match Launcher::read(&called) {
             Some(launcher) => (launcher, called, None),
             None => {
@@ -85,7 +92,8 @@ impl Called {
     fn new(path: &Path) -> Option<Called> {
         let lexical = lexically(path);
         let file = fs::canonicalize(path).ok()?;
-        (fs::canonicalize(&lexical).ok()? == file).then_some(Called { path: lexical, file })
+        let is_same = lexical == path || fs::canonicalize(&lexical).ok()? == file;
+        is_same.then_some(Called { path: lexical, file })
     }
 }
 

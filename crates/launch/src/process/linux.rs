@@ -2,10 +2,15 @@
 
 use super::Facts;
 use nix::libc;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 pub(super) fn facts(id: u32) -> Option<Facts> {
-    parse(&std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+    // A line has 200 to 400 bytes.
+    let mut line = String::with_capacity(1024);
+    File::open(format!("/proc/{id}/stat")).ok()?.take(4096).read_to_string(&mut line).ok()?;
+    parse(&line)
 }
 
 /// The program's name is in brackets and may contain spaces and brackets: fields count from the last bracket.
