@@ -6,9 +6,13 @@ use super::lanes::Lanes;
 use crate::base::notice;
 use crate::queue::drain::{Archived, DeliveryRequest, DrainError, DrainStep, Drained, Waiting};
 use crate::queue::spool::Spool;
+use crate::queue::spool::entry::Entry;
+use crate::queue::straight;
 use crate::queue::thread_history::MOST_PARTS;
 use crate::queue::{receipts, spool};
 use jiff::Timestamp;
+use mlflow_store::exporter::Patience;
+use mlflow_store::target::{Experiment, Target};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -45,6 +49,21 @@ pub(super) fn deliver_after_launch(until: Instant, busy: Busy, context: &Context
         Ok(drained) => sentence(&drained, Timestamp::now()),
         Err(error) => Some(kept(&error.to_string())),
     }
+}
+
+/// As `queue::straight::deliver_straight`, with the settings of now.
+pub fn deliver_straight(
+    entries: &[Entry],
+    is_asked_to_end: &dyn Fn() -> bool,
+    context: &Context,
+) -> Vec<bool> {
+    let access = context.access();
+    let connect = |target: &Target, experiment: &Experiment| {
+        let patience = Patience { until: None, is_asked_to_end, retrying: &|_, _| {} };
+        mlflow_store::exporter(target, experiment, &access, patience)
+    };
+    let (spool, receipts) = (spool(&context.paths), receipts(&context.paths));
+    straight::deliver_straight(entries, &spool, &receipts, is_asked_to_end, connect)
 }
 
 /// Delivers what the spool holds. The log names what stays, and why.

@@ -7,9 +7,10 @@ use crate::claim::claims::launches_of;
 use crate::claim::launch_record::Destination;
 use crate::claim::thread_record::ThreadRecord;
 use crate::claim::verdict::Attribution;
-use crate::queue::put::{PutError, put_imported};
+use crate::queue::put::{PutError, entry, put_imported};
 use crate::queue::receipts;
 use crate::queue::receipts::Receipts;
+use crate::queue::spool::entry::Entry;
 use crate::queue::target_state::{Answers, Presence, TargetState};
 use crate::queue::thread_history::{first_destination, granularity_of};
 use crate::redact::Redacted;
@@ -159,14 +160,32 @@ impl Imported {
 
     /// Puts what the target lacks into the spool. No thread record is written: it holds what launches know.
     pub fn put(self, context: &Context) -> Result<(), PutError> {
+        self.put_but(|_| false, context).map(drop)
+    }
+
+    /// As `put`, but returns what can be delivered straight.
+    pub fn put_or_hand_over(self, context: &Context) -> Result<Vec<Entry>, PutError> {
+        self.put_but(|target| !target.is_remote(), context)
+    }
+
+    fn put_but(
+        self,
+        is_left_out: impl Fn(&Target) -> bool,
+        context: &Context,
+    ) -> Result<Vec<Entry>, PutError> {
+        let mut left_out = Vec::new();
         let first = (self.destination, self.traces);
         for (destination, traces) in std::iter::once(first).chain(self.further) {
             for (trace, state) in traces.into_iter().filter(|(_, state)| state.must_be_sent()) {
                 let is_lost = state == TargetState::Lost || self.is_whole;
-                put_imported(trace, is_lost, &destination, &context.paths)?;
+                if !is_lost && is_left_out(&destination.target) {
+                    left_out.push(entry(trace, &destination));
+                } else {
+                    put_imported(trace, is_lost, &destination, &context.paths)?;
+                }
             }
         }
-        Ok(())
+        Ok(left_out)
     }
 }
 

@@ -4,6 +4,7 @@ pub mod drain;
 pub mod put;
 pub mod receipts;
 pub mod spool;
+pub mod straight;
 pub mod target_state;
 pub mod thread_history;
 

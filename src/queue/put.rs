@@ -99,12 +99,12 @@ pub fn destination_of(
     kept
 }
 
-fn put(entry: &Entry, paths: &Paths) -> Result<(), PutError> {
+pub fn put(entry: &Entry, paths: &Paths) -> Result<(), PutError> {
     let written = spool(paths).put(entry, Timestamp::now());
     written.map(drop).map_err(|error| PutError(paths.spool(), error))
 }
 
-fn entry(trace: Redacted, destination: &Destination) -> Entry {
+pub fn entry(trace: Redacted, destination: &Destination) -> Entry {
     let Destination { target, experiment } = destination.clone();
     Entry { target, experiment, trace }
 }

@@ -31,7 +31,7 @@ pub struct StoredReceipt {
     pub receipt: Receipt,
     /// The form that the target has; older forms are not sent.
     pub rank: Rank,
-    /// Size of the entry that was sent.
+    /// Size of the entry that was sent; 0 without one.
     pub bytes: u64,
 }
 
@@ -104,7 +104,7 @@ impl Receipts {
 
     /// Writes a receipt durably and replaces the earlier one of its target.
     pub fn keep(&self, trace: TraceId, kept: StoredReceipt) -> io::Result<()> {
-        self.keep_all([(trace, kept)])
+        self.keep_by([(trace, kept)], disk::write_whole)
     }
 
     /// Notes that the target has archived the trace.
@@ -128,16 +128,30 @@ impl Receipts {
         self.keep(trace, kept)
     }
 
-    /// As `keep` for several receipts, with one sync of the folder.
+    /// As `keep` for several receipts of a local store, with one sync of the folder. A crash of the machine may take some:
+    /// then the store gets these traces again, which changes nothing.
     pub fn keep_all(&self, all: impl IntoIterator<Item = (TraceId, StoredReceipt)>) -> io::Result<()> {
+        self.keep_by(all, disk::write_soon)
+    }
+
+    fn keep_by(
+        &self,
+        all: impl IntoIterator<Item = (TraceId, StoredReceipt)>,
+        write: fn(&Path, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         // Another process may write the receipt of another target of this trace at the same time. Without
         // locks, as on some network file systems, a lost receipt means that the trace is sent again in whole.
         let _lock = disk::lock_within(&self.folder.join(".lock"), PATIENCE).ok().flatten();
-        all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept))?;
+        all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept, write))?;
         disk::sync_folder(&self.folder)
     }
 
-    fn write(&self, trace: TraceId, kept: StoredReceipt) -> io::Result<()> {
+    fn write(
+        &self,
+        trace: TraceId,
+        kept: StoredReceipt,
+        write: fn(&Path, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         let path = self.file_of(trace);
         if let Some(later) = self.later_version(trace) {
             tracing::warn!("cannot keep a receipt: {later}");
@@ -148,7 +162,7 @@ impl Receipts {
         all.push(kept);
         // Versions of codex-traced that know no collector leave such a file alone.
         let version = if all.iter().any(|kept| kept.receipt.target.is_append_only()) { NEWEST } else { 1 };
-        disk::write_whole(&path, &serde_json::to_vec(&ReceiptFile { version, kept: all })?)
+        write(&path, &serde_json::to_vec(&ReceiptFile { version, kept: all })?)
     }
 
     /// The version of the trace's file, where a later codex-traced wrote it.

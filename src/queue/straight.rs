@@ -1,0 +1,215 @@
+//! Delivery past the spool: traces that were made from session files, for a local store. Such a file is as durable as an
+//! entry, and gives the same trace again.
+
+use crate::queue::drain::Connect;
+use crate::queue::receipts::{Receipts, StoredReceipt};
+use crate::queue::spool::entry::{Entry, Rank};
+use crate::queue::spool::retry::Lane;
+use crate::queue::spool::{PATIENCE, Spool};
+use jiff::Timestamp;
+use mlflow_store::ids::TraceId;
+use mlflow_store::receipt::Receipt;
+use mlflow_store::target::{Experiment, Target};
+use mlflow_store::trace::Trace;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Traces in one write.
+const MOST: usize = 64;
+
+/// Where an entry may go straight: the target's lane is this process's while this lives.
+struct Way<'a> {
+    receipts: &'a Receipts,
+    /// Traces that have an entry in the spool, of which one may be newer.
+    known: HashSet<TraceId>,
+    is_paused: &'a dyn Fn(&Target) -> bool,
+}
+
+/// For each entry whether its target has it now, and its receipt is written. The others have to go through the spool,
+/// which finds out why.
+pub fn deliver_straight<'a>(
+    entries: &[Entry],
+    spool: &Spool,
+    receipts: &Receipts,
+    is_asked_to_end: &dyn Fn() -> bool,
+    mut connect: impl Connect<'a>,
+) -> Vec<bool> {
+    let mut is_delivered = vec![false; entries.len()];
+    let Ok(Some(_lock)) = spool.lock(&Lane::Local, PATIENCE) else { return is_delivered };
+    let backoff = spool.backoff(&Lane::Local);
+    let paths = spool.paths().into_iter().chain(spool.quarantined());
+    let known = paths.filter_map(|path| Spool::trace_of(&path)).collect();
+    let way = Way { receipts, known, is_paused: &|target| backoff.get(target).is_some() };
+    for (target, experiment, places) in by_place(entries, |entry| way.is_open_for(entry)) {
+        for some in places.chunks(MOST) {
+            if is_asked_to_end() {
+                return is_delivered;
+            }
+            let Ok(mut exporter) = connect(target, experiment) else { break };
+            let traces: Vec<&Trace> = some.iter().map(|at| &*entries[*at].trace).collect();
+            let taken = catch_unwind(AssertUnwindSafe(|| exporter.export_together(&traces)));
+            let Some(taken) = taken.ok().flatten() else { break };
+            let now = Timestamp::now();
+            let kept = traces.iter().zip(taken).map(|(trace, taken)| {
+                let receipt = Receipt::from_trace(target.clone(), taken.experiment_id, now, trace);
+                (trace.id, StoredReceipt { receipt, rank: Rank::from_trace(trace), bytes: 0 })
+            });
+            if receipts.keep_all(kept).is_ok() {
+                some.iter().for_each(|at| is_delivered[*at] = true);
+            }
+        }
+    }
+    is_delivered
+}
+
+impl Way<'_> {
+    fn is_open_for(&self, entry: &Entry) -> bool {
+        let Entry { target, trace, .. } = entry;
+        let has_newer = |kept: StoredReceipt| kept.receipt.archived || Rank::from_trace(trace) < kept.rank;
+        !target.is_remote()
+            && !self.known.contains(&trace.id)
+            && !(self.is_paused)(target)
+            && !self.receipts.get(trace.id, target).is_some_and(has_newer)
+    }
+}
+
+/// The entries' numbers by target and experiment, each in its order.
+fn by_place(
+    entries: &[Entry],
+    is_wanted: impl Fn(&Entry) -> bool,
+) -> Vec<(&Target, &Experiment, Vec<usize>)> {
+    let mut places: Vec<(&Target, &Experiment, Vec<usize>)> = Vec::new();
+    for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| is_wanted(entry)) {
+        let place = (&entry.target, &entry.experiment);
+        match places.iter_mut().find(|(target, experiment, _)| (*target, *experiment) == place) {
+            Some((_, _, all)) => all.push(at),
+            None => places.push((place.0, place.1, vec![at])),
+        }
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::spool::tests::entry;
+    use crate::redact::Redacted;
+    use mlflow_store::exporter::{Delivered, ExportError, Exporter};
+    use std::cell::RefCell;
+
+    /// Takes all traces, refuses them, or panics.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Store {
+        Takes,
+        Refuses,
+        Panics,
+        CannotBeOpened,
+    }
+
+    struct StoreExporter<'a>(Store, &'a RefCell<Vec<TraceId>>);
+
+    impl Exporter for StoreExporter<'_> {
+        fn export(&mut self, _: &Trace, _: Option<&Receipt>) -> Result<Delivered, ExportError> {
+            unreachable!("only batches are sent");
+        }
+
+        fn export_together(&mut self, traces: &[&Trace]) -> Option<Vec<Delivered>> {
+            match self.0 {
+                Store::Takes => {
+                    self.1.borrow_mut().extend(traces.iter().map(|trace| trace.id));
+                    let delivered = Delivered { experiment_id: "1".into(), spans_sent: 1 };
+                    Some(vec![delivered; traces.len()])
+                }
+                Store::Refuses => None,
+                _ => panic!("on purpose"),
+            }
+        }
+    }
+
+    struct Place {
+        _folder: tempfile::TempDir,
+        spool: Spool,
+        receipts: Receipts,
+        taken: RefCell<Vec<TraceId>>,
+    }
+
+    impl Place {
+        fn new() -> Place {
+            let folder = tempfile::tempdir().unwrap();
+            let spool = Spool::new(folder.path().join("spool"));
+            let receipts = Receipts::new(folder.path().join("receipts"));
+            Place { _folder: folder, spool, receipts, taken: RefCell::default() }
+        }
+
+        fn deliver(&self, store: Store, entries: &[Entry]) -> Vec<bool> {
+            let connect = |_: &Target, _: &Experiment| match store {
+                Store::CannotBeOpened => Err(ExportError::Target("closed".into())),
+                store => Ok(Box::new(StoreExporter(store, &self.taken)) as Box<dyn Exporter>),
+            };
+            deliver_straight(entries, &self.spool, &self.receipts, &|| false, connect)
+        }
+    }
+
+    fn local(trace: u8) -> Entry {
+        let entry = entry("n");
+        let trace = Trace { id: TraceId([trace; 16]), ..entry.trace.into() };
+        Entry {
+            target: Target::Sqlite("/store.db".into()),
+            trace: Redacted::with_built_in_rules(trace),
+            ..entry
+        }
+    }
+
+    #[test]
+    fn a_local_store_takes_the_traces_and_nothing_is_spooled() {
+        let place = Place::new();
+        let entries = [local(1), local(2), Entry { target: Target::Sqlite("/b.db".into()), ..local(3) }];
+        assert_eq!(place.deliver(Store::Takes, &entries), [true; 3]);
+        assert_eq!(*place.taken.borrow(), entries.each_ref().map(|entry| entry.trace.id));
+        assert_eq!(place.spool.paths(), [] as [std::path::PathBuf; 0]);
+        for Entry { target, trace, .. } in &entries {
+            let kept = place.receipts.get(trace.id, target).unwrap();
+            assert_eq!(kept.rank, Rank::from_trace(trace));
+        }
+    }
+
+    #[test]
+    fn what_the_spool_has_to_decide_is_not_sent() {
+        let place = Place::new();
+        let (remote, waiting, older, archived) =
+            (Target::Http("http://host".into()), local(1), local(2), local(3));
+        place.spool.put(&waiting, Timestamp::UNIX_EPOCH).unwrap();
+        for (entry, is_archived) in [(&older, false), (&archived, true)] {
+            let mut receipt =
+                Receipt::from_trace(entry.target.clone(), "1".into(), Timestamp::now(), &entry.trace);
+            receipt.archived = is_archived;
+            let mut rank = Rank::from_trace(&entry.trace);
+            rank.spans += usize::from(!is_archived);
+            place.receipts.keep(entry.trace.id, StoredReceipt { receipt, rank, bytes: 1 }).unwrap();
+        }
+        let entries = [Entry { target: remote, ..local(4) }, waiting, older, archived, local(5)];
+        assert_eq!(place.deliver(Store::Takes, &entries), [false, false, false, false, true]);
+        assert_eq!(*place.taken.borrow(), [entries[4].trace.id]);
+    }
+
+    #[test]
+    fn what_a_store_does_not_take_is_left_to_the_spool() {
+        for store in [Store::Refuses, Store::Panics, Store::CannotBeOpened] {
+            let place = Place::new();
+            let entry = local(1);
+            assert_eq!(place.deliver(store, std::slice::from_ref(&entry)), [false], "{store:?}");
+            assert_eq!(place.receipts.get(entry.trace.id, &entry.target), None);
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_after_a_signal() {
+        let place = Place::new();
+        let entries = [local(1)];
+        let connect = |_: &Target, _: &Experiment| -> Result<Box<dyn Exporter>, ExportError> {
+            panic!("a target was opened")
+        };
+        let sent = deliver_straight(&entries, &place.spool, &place.receipts, &|| true, connect);
+        assert_eq!(sent, [false]);
+    }
+}
