@@ -11,6 +11,7 @@ use crate::queue::put::{PutError, entry, put_imported};
 use crate::queue::receipts;
 use crate::queue::receipts::Receipts;
 use crate::queue::spool::entry::Entry;
+use crate::queue::straight::takes_straight;
 use crate::queue::target_state::{Answers, Presence, TargetState};
 use crate::queue::thread_history::{first_destination, granularity_of};
 use crate::redact::Redacted;
@@ -165,7 +166,7 @@ impl Imported {
 
     /// As `put`, but returns what can be delivered straight.
     pub fn put_or_hand_over(self, context: &Context) -> Result<Vec<Entry>, PutError> {
-        self.put_but(|target| !target.is_remote(), context)
+        self.put_but(takes_straight, context)
     }
 
     fn put_but(

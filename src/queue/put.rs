@@ -66,17 +66,20 @@ pub fn put_imported(
     if is_lost {
         empty_receipt(&trace, destination, paths)?;
     }
-    let spool = spool(paths);
-    let entry = entry(trace, destination);
+    put_once(&entry(trace, destination), paths)
+}
+
+/// Puts the entry, unless one that is equal waits already.
+pub fn put_once(entry: &Entry, paths: &Paths) -> Result<(), PutError> {
     let is_form = |path: &PathBuf| {
         Spool::trace_of(path) == Some(entry.trace.id)
             && Head::load(path).is_ok_and(|head| head.target == entry.target)
     };
-    let newest = spool.paths().into_iter().rfind(is_form);
-    if newest.is_some_and(|path| Entry::load(&path).is_ok_and(|waiting| waiting == entry)) {
+    let newest = spool(paths).paths().into_iter().rfind(is_form);
+    if newest.is_some_and(|path| Entry::load(&path).is_ok_and(|waiting| waiting == *entry)) {
         return Ok(());
     }
-    put(&entry, paths)
+    put(entry, paths)
 }
 
 /// Where the thread was first sent; where the launch sends if it never was. The thread record keeps it.
@@ -99,7 +102,7 @@ pub fn destination_of(
     kept
 }
 
-pub fn put(entry: &Entry, paths: &Paths) -> Result<(), PutError> {
+fn put(entry: &Entry, paths: &Paths) -> Result<(), PutError> {
     let written = spool(paths).put(entry, Timestamp::now());
     written.map(drop).map_err(|error| PutError(paths.spool(), error))
 }

@@ -41,6 +41,13 @@ struct ReceiptFile<K> {
     kept: K,
 }
 
+/// Whether a receipt must survive a crash of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sync {
+    Always,
+    WhereItMatters,
+}
+
 /// The names, without `.json`, of the files that were written last, the last one first.
 pub(super) fn newest<T: Ord>(folder: &Path, at_most: usize, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
     let dated = disk::entries(folder).filter_map(|file| {
@@ -104,7 +111,7 @@ impl Receipts {
 
     /// Writes a receipt durably and replaces the earlier one of its target.
     pub fn keep(&self, trace: TraceId, kept: StoredReceipt) -> io::Result<()> {
-        self.keep_by([(trace, kept)], disk::write_whole)
+        self.keep_by([(trace, kept)], Sync::Always)
     }
 
     /// Notes that the target has archived the trace.
@@ -128,30 +135,21 @@ impl Receipts {
         self.keep(trace, kept)
     }
 
-    /// As `keep` for several receipts of a local store, with one sync of the folder. A crash of the machine may take some:
-    /// then the store gets these traces again, which changes nothing.
+    /// As `keep` for several receipts, with one sync of the folder. A crash of the machine may take files that hold the
+    /// receipt of one local store alone: then that gets the traces again, which changes nothing.
     pub fn keep_all(&self, all: impl IntoIterator<Item = (TraceId, StoredReceipt)>) -> io::Result<()> {
-        self.keep_by(all, disk::write_soon)
+        self.keep_by(all, Sync::WhereItMatters)
     }
 
-    fn keep_by(
-        &self,
-        all: impl IntoIterator<Item = (TraceId, StoredReceipt)>,
-        write: fn(&Path, &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn keep_by(&self, all: impl IntoIterator<Item = (TraceId, StoredReceipt)>, sync: Sync) -> io::Result<()> {
         // Another process may write the receipt of another target of this trace at the same time. Without
         // locks, as on some network file systems, a lost receipt means that the trace is sent again in whole.
         let _lock = disk::lock_within(&self.folder.join(".lock"), PATIENCE).ok().flatten();
-        all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept, write))?;
+        all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept, sync))?;
         disk::sync_folder(&self.folder)
     }
 
-    fn write(
-        &self,
-        trace: TraceId,
-        kept: StoredReceipt,
-        write: fn(&Path, &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn write(&self, trace: TraceId, kept: StoredReceipt, sync: Sync) -> io::Result<()> {
         let path = self.file_of(trace);
         if let Some(later) = self.later_version(trace) {
             tracing::warn!("cannot keep a receipt: {later}");
@@ -162,6 +160,11 @@ impl Receipts {
         all.push(kept);
         // Versions of codex-traced that know no collector leave such a file alone.
         let version = if all.iter().any(|kept| kept.receipt.target.is_append_only()) { NEWEST } else { 1 };
+        let is_one_local = matches!(&all[..], [only] if !only.receipt.target.is_remote());
+        let write = match sync {
+            Sync::WhereItMatters if is_one_local => disk::write_soon,
+            Sync::WhereItMatters | Sync::Always => disk::write_whole,
+        };
         write(&path, &serde_json::to_vec(&ReceiptFile { version, kept: all })?)
     }
 

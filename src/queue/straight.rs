@@ -3,30 +3,32 @@
 
 use crate::queue::drain::Connect;
 use crate::queue::receipts::{Receipts, StoredReceipt};
-use crate::queue::spool::entry::{Entry, Rank};
+use crate::queue::spool::Spool;
+use crate::queue::spool::entry::{Entry, Head, Rank};
 use crate::queue::spool::retry::Lane;
-use crate::queue::spool::{PATIENCE, Spool};
 use jiff::Timestamp;
 use mlflow_store::ids::TraceId;
 use mlflow_store::receipt::Receipt;
 use mlflow_store::target::{Experiment, Target};
 use mlflow_store::trace::Trace;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Traces in one write.
 const MOST: usize = 64;
 
-/// Where an entry may go straight: the target's lane is this process's while this lives.
+/// What decides where an entry may go straight.
 struct Way<'a> {
     receipts: &'a Receipts,
-    /// Traces that have an entry in the spool, of which one may be newer.
-    known: HashSet<TraceId>,
+    /// Entries in the spool, one of which may be newer.
+    known: HashMap<TraceId, Vec<PathBuf>>,
     is_paused: &'a dyn Fn(&Target) -> bool,
 }
 
-/// For each entry whether its target has it now, and its receipt is written. The others have to go through the spool,
-/// which finds out why.
+/// For each entry whether its target has it now. The others have to go through the spool, which finds out why. It is also
+/// the way where another process delivers.
 pub fn deliver_straight<'a>(
     entries: &[Entry],
     spool: &Spool,
@@ -35,19 +37,26 @@ pub fn deliver_straight<'a>(
     mut connect: impl Connect<'a>,
 ) -> Vec<bool> {
     let mut is_delivered = vec![false; entries.len()];
-    let Ok(Some(_lock)) = spool.lock(&Lane::Local, PATIENCE) else { return is_delivered };
+    if is_asked_to_end() {
+        return is_delivered;
+    }
+    let Ok(Some(_lock)) = spool.lock(&Lane::Local, Duration::ZERO) else { return is_delivered };
     let backoff = spool.backoff(&Lane::Local);
-    let paths = spool.paths().into_iter().chain(spool.quarantined());
-    let known = paths.filter_map(|path| Spool::trace_of(&path)).collect();
+    let mut known: HashMap<TraceId, Vec<PathBuf>> = HashMap::new();
+    for path in spool.paths().into_iter().chain(spool.quarantined()) {
+        if let Some(trace) = Spool::trace_of(&path) {
+            known.entry(trace).or_default().push(path);
+        }
+    }
     let way = Way { receipts, known, is_paused: &|target| backoff.get(target).is_some() };
     for (target, experiment, places) in by_place(entries, |entry| way.is_open_for(entry)) {
         for some in places.chunks(MOST) {
             if is_asked_to_end() {
                 return is_delivered;
             }
-            let Ok(mut exporter) = connect(target, experiment) else { break };
             let traces: Vec<&Trace> = some.iter().map(|at| &*entries[*at].trace).collect();
-            let taken = catch_unwind(AssertUnwindSafe(|| exporter.export_together(&traces)));
+            let mut export = || connect(target, experiment).ok()?.export_together(&traces);
+            let taken = catch_unwind(AssertUnwindSafe(&mut export));
             let Some(taken) = taken.ok().flatten() else { break };
             let now = Timestamp::now();
             let kept = traces.iter().zip(taken).map(|(trace, taken)| {
@@ -66,11 +75,17 @@ impl Way<'_> {
     fn is_open_for(&self, entry: &Entry) -> bool {
         let Entry { target, trace, .. } = entry;
         let has_newer = |kept: StoredReceipt| kept.receipt.archived || Rank::from_trace(trace) < kept.rank;
-        !target.is_remote()
-            && !self.known.contains(&trace.id)
+        let is_of_target = |path: &PathBuf| Head::load(path).map_or(true, |head| head.target == *target);
+        takes_straight(target)
+            && !self.known.get(&trace.id).is_some_and(|paths| paths.iter().any(is_of_target))
             && !(self.is_paused)(target)
             && !self.receipts.get(trace.id, target).is_some_and(has_newer)
     }
+}
+
+/// Whether the target takes several traces in one write.
+pub fn takes_straight(target: &Target) -> bool {
+    matches!(target, Target::Sqlite(_))
 }
 
 /// The entries' numbers by target and experiment, each in its order.
@@ -92,6 +107,7 @@ fn by_place(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::spool::retry::Pause;
     use crate::queue::spool::tests::entry;
     use crate::redact::Redacted;
     use mlflow_store::exporter::{Delivered, ExportError, Exporter};
@@ -176,9 +192,12 @@ mod tests {
     #[test]
     fn what_the_spool_has_to_decide_is_not_sent() {
         let place = Place::new();
-        let (remote, waiting, older, archived) =
-            (Target::Http("http://host".into()), local(1), local(2), local(3));
+        let at = |target: Target, entry: Entry| Entry { target, ..entry };
+        let (waiting, older, archived, paused) =
+            (local(1), local(2), local(3), at(Target::Sqlite("/paused.db".into()), local(4)));
         place.spool.put(&waiting, Timestamp::UNIX_EPOCH).unwrap();
+        // Of another target.
+        place.spool.put(&at(Target::Http("http://host".into()), local(6)), Timestamp::UNIX_EPOCH).unwrap();
         for (entry, is_archived) in [(&older, false), (&archived, true)] {
             let mut receipt =
                 Receipt::from_trace(entry.target.clone(), "1".into(), Timestamp::now(), &entry.trace);
@@ -187,9 +206,41 @@ mod tests {
             rank.spans += usize::from(!is_archived);
             place.receipts.keep(entry.trace.id, StoredReceipt { receipt, rank, bytes: 1 }).unwrap();
         }
-        let entries = [Entry { target: remote, ..local(4) }, waiting, older, archived, local(5)];
-        assert_eq!(place.deliver(Store::Takes, &entries), [false, false, false, false, true]);
-        assert_eq!(*place.taken.borrow(), [entries[4].trace.id]);
+        let pause = Pause {
+            failures: 1,
+            since: Timestamp::now(),
+            until: Timestamp::now() + Duration::from_secs(60),
+            reason: "on purpose".into(),
+        };
+        place.spool.backoff(&Lane::Local).set(&paused.target, Some(pause)).unwrap();
+        let others = [
+            at(Target::Http("http://host".into()), local(5)),
+            at(Target::FileStore("/mlruns".into()), local(5)),
+            waiting,
+            older,
+            archived,
+            paused,
+        ];
+        assert_eq!(place.deliver(Store::Takes, &others), [false; 6]);
+        assert_eq!(place.deliver(Store::Takes, &[local(5), local(6)]), [true; 2]);
+        assert_eq!(*place.taken.borrow(), [5, 6].map(|trace| TraceId([trace; 16])));
+    }
+
+    #[test]
+    fn nothing_is_sent_while_another_process_delivers() {
+        let place = Place::new();
+        let lock = place.spool.lock(&Lane::Local, Duration::ZERO).unwrap();
+        assert_eq!(place.deliver(Store::Takes, &[local(1)]), [false]);
+        drop(lock);
+        assert_eq!(place.deliver(Store::Takes, &[local(1)]), [true]);
+    }
+
+    #[test]
+    fn many_traces_are_several_writes() {
+        let place = Place::new();
+        let all: Vec<Entry> = (0..=u8::MAX).map(local).collect();
+        assert_eq!(place.deliver(Store::Takes, &all), [true; 256]);
+        assert_eq!(place.taken.borrow().len(), 256);
     }
 
     #[test]

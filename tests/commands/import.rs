@@ -261,9 +261,23 @@ fn where_the_target_is_away_the_sessions_wait_and_the_last_line_reports_it() {
     let nowhere = home.work().join("file");
     fs::write(&nowhere, "").expect("write a file");
     let uri = format!("sqlite:///{}/x.db", nowhere.display());
-    let outcome = run(ours(&home, &["import", "--all"]).env("MLFLOW_TRACKING_URI", uri)).ended(End::Code(1));
-    assert_eq!(summary(&outcome), "0 new, 0 updated, 0 unchanged, 0 failed, 3 waiting");
-    assert_eq!(spooled(&home), 3);
+    for _ in 0..2 {
+        let outcome =
+            run(ours(&home, &["import", "--all"]).env("MLFLOW_TRACKING_URI", &uri)).ended(End::Code(1));
+        assert_eq!(summary(&outcome), "0 new, 0 updated, 0 unchanged, 0 failed, 3 waiting");
+        assert_eq!(spooled(&home), 3);
+    }
+}
+
+#[test]
+fn where_no_trace_can_wait_either_the_session_has_failed() {
+    let home = Home::new(NO_MODEL);
+    many(&originals(), &home.sessions(), 1);
+    fs::create_dir_all(home.state()).expect("make a folder");
+    fs::write(home.state().join("spool"), "").expect("write a file");
+    let outcome = import(&home, &["--all"]).ended(End::Code(1));
+    assert!(outcome.stdout.contains("0 new, 0 updated, 0 unchanged, 1 failed"), "{outcome:?}");
+    assert!(outcome.stdout.contains("cannot write to"), "{outcome:?}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::cell::UnsafeCell;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A launch takes about a third of it before it starts Codex. Only pages that are used cost memory.
+/// A launch takes about a third of it before it starts Codex, and a quarter as its child's stack. Only pages that are used
+/// cost memory.
 const SIZE: usize = 256 << 10;
 
 const PAGE: usize = 4096;

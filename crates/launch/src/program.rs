@@ -3,7 +3,8 @@
 use super::orphan::Orphan;
 use super::{before_main, entry_state, node_state};
 use nix::errno::Errno;
-use std::ffi::{CString, OsStr, OsString};
+use nix::libc;
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -47,9 +48,22 @@ impl StartError {
 /// The arguments of execve, allocated before any fork.
 pub(super) struct Image {
     file: CString,
-    args: Vec<CString>,
-    environment: Vec<CString>,
+    args: Texts,
+    environment: Texts,
     state: StartState,
+}
+
+/// C texts, and the array of their addresses that execve takes: a child has to allocate nothing.
+struct Texts {
+    texts: Vec<CString>,
+    addresses: Vec<*const libc::c_char>,
+}
+
+impl Texts {
+    fn new(texts: Vec<CString>) -> Texts {
+        let addresses = texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Texts { texts, addresses }
+    }
 }
 
 impl Program {
@@ -67,8 +81,8 @@ impl Program {
         let args = std::iter::once(&self.name).chain(&self.args);
         Ok(Image {
             file: c_text(self.file.as_os_str())?,
-            args: args.map(|arg| c_text(arg)).collect::<io::Result<_>>()?,
-            environment: self.environment().map(|pair| c_text(&pair)).collect::<io::Result<_>>()?,
+            args: Texts::new(args.map(|arg| c_text(arg)).collect::<io::Result<_>>()?),
+            environment: Texts::new(self.environment().map(|pair| c_text(&pair)).collect::<io::Result<_>>()?),
             state: self.state,
         })
     }
@@ -94,16 +108,24 @@ impl Image {
             StartState::AsEntered => entry_state::restore_dispositions(),
             StartState::AsFromNode => node_state::enter(),
         }
-        let Err(error) = nix::unistd::execve(&self.file, &self.args, &self.environment);
+        let error = execve(&self.file, &self.args, &self.environment);
         if error != Errno::ENOEXEC {
             return error.into();
         }
         // A script without `#!`: a shell would run it itself, so /bin/sh runs it.
-        let args =
-            [c"/bin/sh".to_owned(), self.file.clone()].into_iter().chain(self.args.iter().skip(1).cloned());
-        let Err(error) = nix::unistd::execve(c"/bin/sh", &args.collect::<Vec<_>>(), &self.environment);
-        error.into()
+        let args = [c"/bin/sh".to_owned(), self.file.clone()].into_iter();
+        let args = Texts::new(args.chain(self.args.texts.iter().skip(1).cloned()).collect());
+        execve(c"/bin/sh", &args, &self.environment).into()
     }
+}
+
+fn execve(file: &CStr, args: &Texts, environment: &Texts) -> Errno {
+    #[expect(unsafe_code, reason = "nix's execve allocates")]
+    // SAFETY: both arrays end with a null pointer, and their texts live as long as they.
+    unsafe {
+        libc::execve(file.as_ptr(), args.addresses.as_ptr(), environment.addresses.as_ptr());
+    }
+    Errno::last()
 }
 
 fn c_text(text: &OsStr) -> io::Result<CString> {

@@ -11,7 +11,7 @@ use super::entry_state::{Alarm, Inherited, was_ignored};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -76,22 +76,30 @@ impl SignalPipe {
         PIPE.store(write.as_raw_fd(), Ordering::Relaxed);
         LAUNCHER.store(std::process::id().cast_signed(), Ordering::Relaxed);
         let mut pipe = SignalPipe { read, _write: write, before: Vec::new() };
+        // The kernel drops a waiting signal whose action becomes to ignore it again.
+        let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let child_ignored = pipe.listen(signals);
+        // The launcher may have been started with SIGCHLD blocked, and would then never wake.
+        let mut without_child = mask;
+        without_child.remove(Signal::SIGCHLD);
+        without_child.thread_set_mask()?;
+        Ok((pipe, Inherited { mask, child_ignored: child_ignored?, alarm: Alarm::running() }))
+    }
+
+    /// Returns whether SIGCHLD was ignored.
+    fn listen(&mut self, signals: impl IntoIterator<Item = i32>) -> io::Result<bool> {
         for signal in signals {
             let found = handle(signal, on_signal)?;
             if was_ignored(signal, &found) {
                 set(signal, &found)?;
             } else {
-                pipe.before.push((signal, found));
+                self.before.push((signal, found));
             }
         }
         // Also if it was ignored: the kernel would then discard the child's status.
         let found = handle(libc::SIGCHLD, on_signal)?;
-        let child_ignored = ignores(&found);
-        pipe.before.push((libc::SIGCHLD, found));
-        let mask = SigSet::thread_get_mask()?;
-        // The launcher may have been started with SIGCHLD blocked, and would then never wake.
-        SigSet::from(Signal::SIGCHLD).thread_unblock()?;
-        Ok((pipe, Inherited { mask, child_ignored, alarm: Alarm::running() }))
+        self.before.push((libc::SIGCHLD, found));
+        Ok(ignores(&found))
     }
 
     /// For a launcher: all signals that it receives in the command's place.
@@ -250,7 +258,7 @@ extern "C" fn on_signal(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut
     Errno::set_raw(errno);
 }
 
-/// The raised signal is delivered when the handler returns.
+/// The signal has its effect when the handler returns, or at once in another thread.
 fn by_default(signal: i32) {
     #[expect(unsafe_code, reason = "only calls that are safe in a handler")]
     // SAFETY: both calls are async-signal-safe and access no memory of this process.

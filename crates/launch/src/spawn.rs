@@ -6,40 +6,48 @@ use common::portable;
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeWriter, Read, Write};
 
-/// `exec` runs in the child with all signals blocked, and returns only when the program cannot start. It may
-/// call what a copy of this process may, but must not panic. Call it while the process has one thread.
+/// `exec` runs in the child with all signals blocked, and returns only when the program cannot start. It may call what a
+/// copy of this process may, but must not panic. Call it while the process has one thread.
 pub(super) fn spawn(exec: impl FnMut() -> io::Error) -> io::Result<Pid> {
     #[cfg(target_os = "linux")]
     if !portable::is_wanted() {
-        return in_own_memory::spawn(exec);
+        return start(exec, |child| in_own_memory::run(child).or_else(|_| in_a_copy(child)));
     }
-    in_a_copy(exec)
+    start(exec, in_a_copy)
 }
 
-fn in_a_copy(mut exec: impl FnMut() -> io::Error) -> io::Result<Pid> {
+/// `run` runs what it is given in a child. The child reports by a pipe, which exec closes: where programs are emulated
+/// (QEMU 7.2), a child never has its parent's memory.
+fn start(
+    mut exec: impl FnMut() -> io::Error,
+    run: impl FnOnce(&mut dyn FnMut()) -> io::Result<Pid>,
+) -> io::Result<Pid> {
     let (mut read, mut write) = io::pipe()?;
-    let Some(child) = fork()? else {
-        let _ = write.write_all(&number_of(&exec()).to_ne_bytes());
-        fork::end(127)
-    };
+    let child = run(&mut || report(&mut write, &exec()))?;
     drop(write);
-    // Its exec closes the pipe.
     let mut number = [0; size_of::<i32>()];
-    match read.read_exact(&mut number) {
-        Ok(()) => Err(failed(child, i32::from_ne_bytes(number))),
-        Err(_) => Ok(child),
+    if read.read_exact(&mut number).is_err() {
+        return Ok(child);
     }
-}
-
-fn number_of(error: &io::Error) -> i32 {
-    error.raw_os_error().unwrap_or(Errno::EINVAL as i32)
-}
-
-fn failed(child: Pid, number: i32) -> io::Error {
     while waitpid(child, None) == Err(Errno::EINTR) {}
-    io::Error::from_raw_os_error(number)
+    Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number)))
+}
+
+fn report(write: &mut PipeWriter, error: &io::Error) {
+    let number = error.raw_os_error().unwrap_or(Errno::EINVAL as i32);
+    let _ = write.write_all(&number.to_ne_bytes());
+}
+
+fn in_a_copy(child: &mut dyn FnMut()) -> io::Result<Pid> {
+    match fork()? {
+        Some(id) => Ok(id),
+        None => {
+            child();
+            fork::end(127)
+        }
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -49,39 +57,31 @@ mod in_own_memory {
     use nix::sys::signal::{SigSet, SigmaskHow};
 
     /// The child's. Only pages that it uses cost memory.
-    const STACK: usize = 128 << 10;
-
-    struct Start<F> {
-        exec: F,
-        /// What the child writes when the program cannot start.
-        error: Option<i32>,
-    }
+    const STACK: usize = 64 << 10;
 
     /// The kernel continues this process when the child has exec'd or ended.
-    pub(super) fn spawn<F: FnMut() -> io::Error>(exec: F) -> io::Result<Pid> {
+    pub(super) fn run(mut child: &mut dyn FnMut()) -> io::Result<Pid> {
         let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
-        let mut start = Start { exec, error: None };
         // A handler of this process must not run in the child: it would write to this process's memory.
         let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
         #[expect(unsafe_code, reason = "clone; nix has it behind a feature and is as unsafe")]
-        // SAFETY: this process has one thread, which waits until the child leaves its memory, so only the child uses `start`.
-        // Its stack is its own, aligned as every processor wants it.
-        let child = unsafe {
+        // SAFETY: this process has one thread, which waits until the child leaves its memory, so only the child uses
+        // `child`. The stack is the child's own, aligned as every processor wants it.
+        let id = unsafe {
             let end = stack.as_mut_ptr_range().end.map_addr(|address| address & !63);
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-            libc::clone(run::<F>, end.cast(), flags, (&raw mut start).cast())
+            libc::clone(begin, end.cast(), flags, (&raw mut child).cast())
         };
-        let child = Errno::result(child).map(Pid::from_raw);
+        let id = Errno::result(id);
         mask.thread_set_mask()?;
-        let child = child?;
-        start.error.map_or(Ok(child), |error| Err(failed(child, error)))
+        Ok(Pid::from_raw(id?))
     }
 
-    extern "C" fn run<F: FnMut() -> io::Error>(start: *mut libc::c_void) -> libc::c_int {
+    extern "C" fn begin(child: *mut libc::c_void) -> libc::c_int {
         #[expect(unsafe_code, reason = "the argument of a C function")]
-        // SAFETY: it is the `start` of `spawn`, which waits for this process.
-        let start = unsafe { &mut *start.cast::<Start<F>>() };
-        start.error = Some(number_of(&(start.exec)()));
+        // SAFETY: it is the `child` of `run`, which waits for this process.
+        let child = unsafe { &mut *child.cast::<&mut dyn FnMut()>() };
+        child();
         127
     }
 }
@@ -89,17 +89,17 @@ mod in_own_memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::child::{ChildState, poll_child};
     use crate::exit::ChildExit;
 
-    type Spawn = fn(&mut dyn FnMut() -> io::Error) -> io::Result<Pid>;
+    type Run = fn(&mut dyn FnMut()) -> io::Result<Pid>;
 
     #[cfg(target_os = "linux")]
-    const BOTH: [Spawn; 2] = [|exec| in_own_memory::spawn(exec), |exec| in_a_copy(exec)];
+    const BOTH: [Run; 2] = [|child| in_own_memory::run(child), |child| in_a_copy(child)];
     #[cfg(not(target_os = "linux"))]
-    const BOTH: [Spawn; 1] = [|exec| in_a_copy(exec)];
+    const BOTH: [Run; 1] = [|child| in_a_copy(child)];
 
     fn end_of(child: Pid) -> ChildExit {
-        use crate::child::{ChildState, poll_child};
         loop {
             if let ChildState::Ended(exit) = poll_child(child) {
                 return exit;
@@ -115,24 +115,27 @@ mod tests {
 
     #[test]
     fn the_program_replaces_the_child() {
-        for spawn in BOTH {
-            let child = spawn(&mut || exec(c"/bin/sh")).unwrap();
+        for run in BOTH {
+            let child = start(|| exec(c"/bin/sh"), run).unwrap();
             assert_eq!(end_of(child), ChildExit::Code(7));
         }
     }
 
     #[test]
     fn a_program_that_cannot_start_is_an_error_and_leaves_no_child() {
-        for spawn in BOTH {
-            let mut child = None;
-            let error = spawn(&mut || {
-                child = Some(nix::unistd::getpid());
-                exec(c"/nowhere")
-            });
-            assert_eq!(error.unwrap_err().raw_os_error(), Some(Errno::ENOENT as i32));
-            if let Some(child) = child {
-                assert_eq!(waitpid(child, None), Err(Errno::ECHILD));
-            }
+        for run in BOTH {
+            let (mut read, write) = io::pipe().unwrap();
+            let child = || {
+                let id = std::process::id().to_ne_bytes();
+                (&write).write_all(&id).map_or_else(|error| error, |()| exec(c"/nowhere"))
+            };
+            let error = start(child, run).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::ENOENT as i32));
+            let mut id = [0; 4];
+            read.read_exact(&mut id).unwrap();
+            let id = Pid::from_raw(i32::from_ne_bytes(id));
+            assert_ne!(id, nix::unistd::getpid());
+            assert_eq!(waitpid(id, None), Err(Errno::ECHILD));
         }
     }
 }

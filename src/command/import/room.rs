@@ -1,35 +1,54 @@
 //! How much of an import is in memory: readers wait before their traces would be too much.
 
 use codex_session::rollout::files::SessionFile;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// In bytes of session files; their traces take about as much. A session that is larger is alone.
-pub(super) const MOST: u64 = 32 << 20;
+/// In bytes of session files; their traces take about as much. A session that is larger is read alone.
+pub(super) const MOST: u64 = 64 << 20;
 
 /// How much larger a compressed file's content is.
 const COMPRESSION: u64 = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    taken: Mutex<u64>,
+    state: Mutex<RoomState>,
     freed: Condvar,
 }
+
+#[derive(Debug, Default)]
+struct RoomState {
+    taken: u64,
+    is_closed: bool,
+}
+
+/// Closes the room when it is dropped, also by a panic: no reader waits for a delivery that does not come.
+pub(super) struct Closing<'a>(pub(super) &'a Room);
 
 impl Room {
     /// Waits until there is room.
     pub(super) fn take(&self, bytes: u64) {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = |taken: &mut u64| *taken > 0 && *taken + bytes > MOST;
-        *self.freed.wait_while(taken, is_full).unwrap_or_else(PoisonError::into_inner) += bytes;
+        let is_full = |room: &mut RoomState| !room.is_closed && room.taken > 0 && room.taken + bytes > MOST;
+        self.freed.wait_while(self.state(), is_full).unwrap_or_else(PoisonError::into_inner).taken += bytes;
     }
 
     pub(super) fn give_back(&self, bytes: u64) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) -= bytes;
+        self.state().taken -= bytes;
         self.freed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, RoomState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The size of a thread's files, as if none was compressed.
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.state().is_closed = true;
+        self.0.freed.notify_all();
+    }
+}
+
+/// The size of a thread's own files, as if none was compressed.
 pub(super) fn size_of(files: &[SessionFile]) -> u64 {
     let size = |file: &SessionFile| {
         let is_compressed = file.path.extension().is_some_and(|extension| extension == "zst");
@@ -61,6 +80,18 @@ mod tests {
             entered.recv_timeout(Duration::from_secs(60)).unwrap();
         });
         room.give_back(2 * MOST);
+        room.take(1);
+    }
+
+    #[test]
+    fn a_closed_room_holds_up_no_reader() {
+        let room = Room::default();
+        room.take(MOST);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| room.take(1));
+            drop(Closing(&room));
+            waiting.join().unwrap();
+        });
         room.take(1);
     }
 }

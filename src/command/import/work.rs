@@ -1,13 +1,13 @@
 //! The work of an import: parallel readers, one deliverer, bounded channel.
 
-use super::room::{self, Room, size_of};
+use super::room::{self, Closing, Room, size_of};
 use super::select::Subagents;
 use crate::finish::context::Context;
 use crate::finish::delivery::{deliver, deliver_straight};
 use crate::finish::gather;
 use crate::finish::imported::{Imported, Toward, import};
 use crate::queue::drain::{DeliveryRequest, DrainStep};
-use crate::queue::put::put;
+use crate::queue::put::put_once;
 use crate::queue::spool::entry::Entry;
 use crate::queue::target_state::TargetState;
 use crate::redact::Redacted;
@@ -94,7 +94,6 @@ impl ImportRun<'_> {
             asked.get()
         };
         let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (sender, receiver) = sync_channel::<ReadSession>(BATCH);
         let room = Room::default();
         let mut outcomes = vec![ImportOutcome::NotReached; threads.len()];
         let mut delivery = BatchDelivery {
@@ -106,12 +105,16 @@ impl ImportRun<'_> {
             steps: RefCell::default(),
             given_up: HashMap::new(),
             failed: None,
+            lost: HashMap::new(),
         };
         thread::scope(|scope| {
+            let (sender, receiver) = sync_channel::<ReadSession>(BATCH);
+            let _closing = Closing(&room);
             let workers = thread::available_parallelism().map_or(1, usize::from).min(threads.len());
             for _ in 0..workers {
                 let sender = sender.clone();
-                scope.spawn(|| self.read_all(threads, &next, &stopped, &room, sender));
+                let (next, stopped, room) = (&next, &stopped, &room);
+                scope.spawn(move || self.read_all(threads, next, stopped, room, sender));
             }
             drop(sender);
             loop {
@@ -147,13 +150,16 @@ impl ImportRun<'_> {
         while !stopped.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(files) = threads.get(index) else { return };
+            let mut bytes = size_of(files);
+            room.take(bytes);
             // A panic in one session must not stop the others.
             let done = catch_unwind(AssertUnwindSafe(|| self.one(files)));
             let (outcome, straight) = done.unwrap_or_else(|_| {
                 (ImportOutcome::Failed("a defect of codex-traced (see its log)".into()), Vec::new())
             });
-            let bytes = if straight.is_empty() { 0 } else { size_of(files) };
-            room.take(bytes);
+            if straight.is_empty() {
+                room.give_back(std::mem::take(&mut bytes));
+            }
             if sender.send(ReadSession { index, outcome, straight, bytes }).is_err() {
                 return;
             }
@@ -244,6 +250,8 @@ struct BatchDelivery<'a> {
     given_up: HashMap<Target, String>,
     /// Why nothing can be delivered.
     failed: Option<String>,
+    /// Traces that are neither delivered nor in the spool, and why.
+    lost: HashMap<(TraceId, Target), String>,
 }
 
 impl BatchDelivery<'_> {
@@ -300,10 +308,11 @@ impl BatchDelivery<'_> {
         let is_delivered = deliver_straight(&entries, is_asked_to_end, context);
         let mut steps = self.steps.borrow_mut();
         for (entry, is_delivered) in entries.iter().zip(is_delivered) {
-            let result = if is_delivered { Ok(()) } else { put(entry, &context.paths) };
-            if is_delivered || result.is_err() {
-                let place = (entry.trace.id, entry.target.clone());
-                steps.insert(place, result.map_err(|error| error.to_string()));
+            let place = || (entry.trace.id, entry.target.clone());
+            if is_delivered {
+                steps.insert(place(), Ok(()));
+            } else if let Err(error) = put_once(entry, &context.paths) {
+                self.lost.insert(place(), error.to_string());
             }
         }
         drop(entries);
@@ -321,6 +330,9 @@ impl BatchDelivery<'_> {
         if self.is_sent(&outcome)
             && let ImportOutcome::Made(session) = &mut outcome
         {
+            if let Some(why) = session.put.iter().find_map(|place| self.lost.get(place)) {
+                return ImportOutcome::Failed(why.clone());
+            }
             let steps = self.steps.borrow();
             let why = |target: &Target| {
                 let known = self.failed.as_ref().or(self.given_up.get(target));
