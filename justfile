@@ -24,9 +24,9 @@ test:
 older-mlflows:
     cargo test --test targets older_mlflow:: -- --ignored --nocapture
 
-# What terminals and pipes carry with and without us, keys' delays, and the time to start; on a quiet machine.
-bench:
-    cargo bench --bench relay
+# The table of docs/performance.md: start, keys, output, import, list; on a quiet machine.
+bench *PROGRAM:
+    scripts/bench {{PROGRAM}}
 
 # A real Codex does a small job and its trace is shown.
 demo:
