@@ -43,7 +43,7 @@ struct ReceiptFile<K> {
 
 /// Whether a receipt must survive a crash of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sync {
+enum Durability {
     Always,
     WhereItMatters,
 }
@@ -111,7 +111,7 @@ impl Receipts {
 
     /// Writes a receipt durably and replaces the earlier one of its target.
     pub fn keep(&self, trace: TraceId, kept: StoredReceipt) -> io::Result<()> {
-        self.keep_by([(trace, kept)], Sync::Always)
+        self.keep_by([(trace, kept)], Durability::Always)
     }
 
     /// Notes that the target has archived the trace.
@@ -138,18 +138,22 @@ impl Receipts {
     /// As `keep` for several receipts, with one sync of the folder. A crash of the machine may take files that hold the
     /// receipt of one local store alone: then that gets the traces again, which changes nothing.
     pub fn keep_all(&self, all: impl IntoIterator<Item = (TraceId, StoredReceipt)>) -> io::Result<()> {
-        self.keep_by(all, Sync::WhereItMatters)
+        self.keep_by(all, Durability::WhereItMatters)
     }
 
-    fn keep_by(&self, all: impl IntoIterator<Item = (TraceId, StoredReceipt)>, sync: Sync) -> io::Result<()> {
+    fn keep_by(
+        &self,
+        all: impl IntoIterator<Item = (TraceId, StoredReceipt)>,
+        durability: Durability,
+    ) -> io::Result<()> {
         // Another process may write the receipt of another target of this trace at the same time. Without
         // locks, as on some network file systems, a lost receipt means that the trace is sent again in whole.
         let _lock = disk::lock_within(&self.folder.join(".lock"), PATIENCE).ok().flatten();
-        all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept, sync))?;
+        all.into_iter().try_for_each(|(trace, kept)| self.write(trace, kept, durability))?;
         disk::sync_folder(&self.folder)
     }
 
-    fn write(&self, trace: TraceId, kept: StoredReceipt, sync: Sync) -> io::Result<()> {
+    fn write(&self, trace: TraceId, kept: StoredReceipt, durability: Durability) -> io::Result<()> {
         let path = self.file_of(trace);
         if let Some(later) = self.later_version(trace) {
             tracing::warn!("cannot keep a receipt: {later}");
@@ -161,9 +165,9 @@ impl Receipts {
         // Versions of codex-traced that know no collector leave such a file alone.
         let version = if all.iter().any(|kept| kept.receipt.target.is_append_only()) { NEWEST } else { 1 };
         let is_one_local = matches!(&all[..], [only] if !only.receipt.target.is_remote());
-        let write = match sync {
-            Sync::WhereItMatters if is_one_local => disk::write_soon,
-            Sync::WhereItMatters | Sync::Always => disk::write_whole,
+        let write = match durability {
+            Durability::WhereItMatters if is_one_local => disk::write_soon,
+            Durability::WhereItMatters | Durability::Always => disk::write_whole,
         };
         write(&path, &serde_json::to_vec(&ReceiptFile { version, kept: all })?)
     }

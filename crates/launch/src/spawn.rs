@@ -2,7 +2,6 @@
 //! a copy of a launcher's memory takes 0.1 to 0.2 ms, for its page tables and for each page that is written to.
 
 use super::fork::{self, fork};
-use common::portable;
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -12,7 +11,7 @@ use std::io::{self, PipeWriter, Read, Write};
 /// copy of this process may, but must not panic. Call it while the process has one thread.
 pub(super) fn spawn(exec: impl FnMut() -> io::Error) -> io::Result<Pid> {
     #[cfg(target_os = "linux")]
-    if !portable::is_wanted() {
+    if !common::portable::is_wanted() {
         return start(exec, |child| in_own_memory::run(child).or_else(|_| in_a_copy(child)));
     }
     start(exec, in_a_copy)
