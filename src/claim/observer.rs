@@ -34,9 +34,12 @@ struct Awaited {
     launches: PathBuf,
 }
 
-/// How often the interface's log is read: a trace follows its prompts within a second, and a read without new lines
-/// costs microseconds.
+/// How soon the interface's log is read after the interface has drawn something: a trace follows its prompts within a
+/// second.
 const LOG_PACE: Duration = Duration::from_millis(250);
+
+/// How often it is read while nothing is drawn.
+const QUIET_LOG_PACE: Duration = Duration::from_secs(5);
 
 impl Observer {
     /// `log` is that of Codex's full-screen interface, where it is used.
@@ -148,12 +151,16 @@ impl Companion for Observer {
         }
     }
 
+    fn after_output(&self) -> Option<Duration> {
+        self.log.is_some().then_some(LOG_PACE)
+    }
+
     fn attend(&mut self) -> Option<Duration> {
         self.begin_notes_that_waited();
         let again = self.look_at_what_is_held();
         let Some(log) = &mut self.log else { return again };
         let logged = log.look();
         self.take(logged);
-        Some(again.unwrap_or(LOG_PACE).min(LOG_PACE))
+        Some(again.unwrap_or(QUIET_LOG_PACE).min(QUIET_LOG_PACE))
     }
 }

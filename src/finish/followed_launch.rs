@@ -81,6 +81,10 @@ impl Companion for FollowedLaunch {
         self.observer.ended();
     }
 
+    fn after_output(&self) -> Option<Duration> {
+        self.observer.after_output()
+    }
+
     fn attend(&mut self) -> Option<Duration> {
         let again = self.observer.attend();
         self.wake_tracer();

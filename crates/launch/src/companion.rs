@@ -12,6 +12,10 @@ pub trait Companion {
     fn began(&mut self, child: u32);
     /// The command has ended; nothing wakes any more.
     fn ended(&mut self);
+    /// How soon it wants to be called after the command has shown something on its terminal; None: output does not matter.
+    fn after_output(&self) -> Option<Duration> {
+        None
+    }
     /// Called when the descriptor is readable or the time that the last call asked for is over.
     /// Returns the time after which it wants to be called again.
     fn attend(&mut self) -> Option<Duration>;
@@ -42,6 +46,15 @@ impl<'a> Attended<'a> {
 
     pub(super) fn patience(&self) -> Option<Duration> {
         self.due.map(|due| due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Output that follows before that call changes nothing.
+    pub(super) fn output_came(&mut self) {
+        let Some(soon) = self.companion.as_ref().and_then(|companion| companion.after_output()) else {
+            return;
+        };
+        let soon = Instant::now() + soon;
+        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
 
     pub(super) fn attend_if(&mut self, readable: bool) {
@@ -86,6 +99,39 @@ mod tests {
             assert!(self.0 < 2, "on purpose");
             Some(Duration::from_secs(60))
         }
+    }
+
+    /// Wants to be called after output, and seldom without.
+    struct Reader;
+
+    impl Companion for Reader {
+        fn wakes(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn began(&mut self, _: u32) {}
+
+        fn ended(&mut self) {}
+
+        fn after_output(&self) -> Option<Duration> {
+            Some(Duration::from_secs(60))
+        }
+
+        fn attend(&mut self) -> Option<Duration> {
+            Some(Duration::from_secs(3600))
+        }
+    }
+
+    #[test]
+    fn output_brings_the_next_call_forward_once() {
+        let mut reader = Reader;
+        let mut attended = Attended::began(&mut reader, 1);
+        let quiet = attended.due.unwrap();
+        attended.output_came();
+        let soon = attended.due.unwrap();
+        assert!(quiet - soon > Duration::from_secs(3000));
+        attended.output_came();
+        assert_eq!(attended.due, Some(soon));
     }
 
     #[test]

@@ -99,6 +99,9 @@ impl RelayLoop {
                 self.drain = self.drain.saturating_sub(began.elapsed());
             }
             self.relay(&ready);
+            if can_read(ready.master) {
+                attended.output_came();
+            }
             if ready.signals {
                 while let Some(arrived) = self.signals.next() {
                     self.act_on(arrived, &mut probe);
