@@ -111,7 +111,7 @@ mod tests {
     use crate::queue::spool::tests::entry;
     use crate::redact::Redacted;
     use mlflow_store::exporter::{Delivered, ExportError, Exporter};
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     /// Takes all traces, refuses them, or panics.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ mod tests {
         CannotBeOpened,
     }
 
-    struct StoreExporter<'a>(Store, &'a RefCell<Vec<TraceId>>);
+    struct StoreExporter<'a>(Store, &'a RefCell<Vec<Vec<TraceId>>>);
 
     impl Exporter for StoreExporter<'_> {
         fn export(&mut self, _: &Trace, _: Option<&Receipt>) -> Result<Delivered, ExportError> {
@@ -132,7 +132,7 @@ mod tests {
         fn export_together(&mut self, traces: &[&Trace]) -> Option<Vec<Delivered>> {
             match self.0 {
                 Store::Takes => {
-                    self.1.borrow_mut().extend(traces.iter().map(|trace| trace.id));
+                    self.1.borrow_mut().push(traces.iter().map(|trace| trace.id).collect());
                     let delivered = Delivered { experiment_id: "1".into(), spans_sent: 1 };
                     Some(vec![delivered; traces.len()])
                 }
@@ -146,7 +146,8 @@ mod tests {
         _folder: tempfile::TempDir,
         spool: Spool,
         receipts: Receipts,
-        taken: RefCell<Vec<TraceId>>,
+        /// Of each write.
+        taken: RefCell<Vec<Vec<TraceId>>>,
     }
 
     impl Place {
@@ -181,7 +182,7 @@ mod tests {
         let place = Place::new();
         let entries = [local(1), local(2), Entry { target: Target::Sqlite("/b.db".into()), ..local(3) }];
         assert_eq!(place.deliver(Store::Takes, &entries), [true; 3]);
-        assert_eq!(*place.taken.borrow(), entries.each_ref().map(|entry| entry.trace.id));
+        assert_eq!(place.taken.borrow().concat(), entries.each_ref().map(|entry| entry.trace.id));
         assert_eq!(place.spool.paths(), [] as [std::path::PathBuf; 0]);
         for Entry { target, trace, .. } in &entries {
             let kept = place.receipts.get(trace.id, target).unwrap();
@@ -223,7 +224,7 @@ mod tests {
         ];
         assert_eq!(place.deliver(Store::Takes, &others), [false; 6]);
         assert_eq!(place.deliver(Store::Takes, &[local(5), local(6)]), [true; 2]);
-        assert_eq!(*place.taken.borrow(), [5, 6].map(|trace| TraceId([trace; 16])));
+        assert_eq!(place.taken.borrow().concat(), [5, 6].map(|trace| TraceId([trace; 16])));
     }
 
     #[test]
@@ -240,7 +241,7 @@ mod tests {
         let place = Place::new();
         let all: Vec<Entry> = (0..=u8::MAX).map(local).collect();
         assert_eq!(place.deliver(Store::Takes, &all), [true; 256]);
-        assert_eq!(place.taken.borrow().len(), 256);
+        assert_eq!(place.taken.borrow().iter().map(Vec::len).collect::<Vec<_>>(), [64; 4]);
     }
 
     #[test]
@@ -256,11 +257,12 @@ mod tests {
     #[test]
     fn nothing_is_sent_after_a_signal() {
         let place = Place::new();
-        let entries = [local(1)];
-        let connect = |_: &Target, _: &Experiment| -> Result<Box<dyn Exporter>, ExportError> {
-            panic!("a target was opened")
+        let is_opened = Cell::new(false);
+        let connect = |_: &Target, _: &Experiment| {
+            is_opened.set(true);
+            Ok(Box::new(StoreExporter(Store::Takes, &place.taken)) as Box<dyn Exporter>)
         };
-        let sent = deliver_straight(&entries, &place.spool, &place.receipts, &|| true, connect);
-        assert_eq!(sent, [false]);
+        let sent = deliver_straight(&[local(1)], &place.spool, &place.receipts, &|| true, connect);
+        assert_eq!((sent, is_opened.get()), (vec![false], false));
     }
 }
