@@ -2,6 +2,7 @@
 
 use super::price_files::LoadedPrices;
 use crate::base::paths::{CodexHome, Paths};
+use crate::base::user_name;
 use crate::base::world::World;
 use crate::redact::{Redactor, Salt};
 use crate::settings::Settings;
@@ -20,6 +21,7 @@ pub struct Context<'w> {
     /// With a salt of this process.
     passing_redactor: OnceLock<Redactor>,
     prices: OnceLock<LoadedPrices>,
+    user: OnceLock<Option<String>>,
 }
 
 impl<'w> Context<'w> {
@@ -31,6 +33,7 @@ impl<'w> Context<'w> {
             redactor: OnceLock::new(),
             passing_redactor: OnceLock::new(),
             prices: OnceLock::new(),
+            user: OnceLock::new(),
         }
     }
 
@@ -85,6 +88,11 @@ impl<'w> Context<'w> {
             loaded.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
             loaded
         })
+    }
+
+    /// The user that traces name; asked for once.
+    pub fn user(&self) -> Option<&str> {
+        self.user.get_or_init(|| user_name::name(self.world)).as_deref()
     }
 
     /// Made for the first trace, with the rules of that time: a launcher makes no trace before Codex starts.

@@ -3,7 +3,6 @@
 
 use super::context::Context;
 use crate::base::paths::CodexHome;
-use crate::base::user_name;
 use crate::claim::thread_record::ThreadRecord;
 use crate::queue::put::PutError;
 use crate::queue::receipts;
@@ -118,8 +117,7 @@ pub(crate) fn built_traces(
     context: &Context,
 ) -> Option<BuiltTraces> {
     let content = allowed(family, content, context.home())?;
-    let user = user_name::name(context.world);
-    let source = TraceSource { rollout, user: user.as_deref(), prices: context.prices() };
+    let source = TraceSource { rollout, user: context.user(), prices: context.prices() };
     let mut traces: Vec<PartialTrace> = match form {
         TraceForm::Session => rebuild_family(family, before, record, source).into_iter().collect(),
         TraceForm::Continuation(part) => {
