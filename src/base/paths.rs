@@ -103,6 +103,11 @@ impl Paths {
         self.folder.join("history.db")
     }
 
+    /// The sessions that an import need not read again; a cache.
+    pub fn imported(&self) -> PathBuf {
+        self.folder.join("imported.json")
+    }
+
     /// The price lists of `mlflow prices --update`.
     pub fn prices(&self) -> PathBuf {
         self.folder.join("prices.json")

@@ -66,6 +66,11 @@ pub fn launches_of(thread: &ThreadId, paths: &Paths) -> Vec<Launch> {
     launches
 }
 
+/// The threads of all launches that run, or are not finished.
+pub fn claimed_threads(paths: &Paths) -> BTreeSet<ThreadId> {
+    launches::all_but(&paths.launches(), "").iter().flat_map(|launch| threads_so_far(launch, paths)).collect()
+}
+
 /// The threads that strong evidence names by now, while the launch runs. A sub-agent counts as its root thread.
 pub fn threads_so_far(launch: &Launch, paths: &Paths) -> BTreeSet<ThreadId> {
     let held = launch.claims.iter().map(|claim| claim.thread.clone());

@@ -142,7 +142,7 @@ fn later_version(path: &Path, record: &[u8]) -> Option<LaterVersion> {
     LaterVersion::check(path, version, VERSION)
 }
 
-fn file_of(folder: &Path, thread: &ThreadId) -> PathBuf {
+pub(crate) fn file_of(folder: &Path, thread: &ThreadId) -> PathBuf {
     folder.join(format!("{thread}.json"))
 }
 

@@ -118,6 +118,10 @@ pub fn remove_session(
             Err(error) => removal.failures.push(format!("{}: {error}", entry.path.display())),
         }
     }
+    // A cache that may name its folders; the next import writes it anew.
+    if let Err(error) = disk::remove(&paths.imported()) {
+        removal.failures.push(format!("{}: {error}", paths.imported().display()));
+    }
     // After a failure the records stay: they name the places that are left.
     if removal.failures.is_empty() {
         remove_records(&traces, thread.as_ref(), &mut removal, paths);

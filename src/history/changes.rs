@@ -1,11 +1,12 @@
 //! Which threads have files that are new, changed or gone, by the folders' digests and the files' states.
 
 use super::folder_listing::FolderListing;
-use super::folder_scan::{FileState, Scan, ScannedFile, ScannedFolder, bytes_of, files_in, scan};
+use super::folder_scan::{Scan, ScannedFile, ScannedFolder, bytes_of, files_in, scan};
 use super::index::IndexError;
 use codex_session::rollout::files::SessionFiles;
 use codex_session::thread::ThreadId;
 use common::disk;
+use common::disk::file_state::FileState;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;

@@ -2,6 +2,7 @@
 
 use super::folder_listing::{EntryKind, FolderListing, parse};
 use codex_session::rollout::files::may_be_session;
+use common::disk::file_state::FileState;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, stat};
@@ -38,22 +39,6 @@ pub(super) struct ScannedFolder {
 pub(super) struct ScannedFile {
     pub(super) name: OsString,
     pub(super) state: FileState,
-}
-
-/// Differs after each write, and after a change of name or mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct FileState {
-    pub(super) bytes: u64,
-    /// Nanoseconds since 1970, of the last change to the file or to what the folder says of it.
-    pub(super) changed: i64,
-    pub(super) inode: u64,
-}
-
-impl FileState {
-    fn from_stat(found: &FileStat) -> FileState {
-        let changed = found.st_ctime.saturating_mul(1_000_000_000).saturating_add(found.st_ctime_nsec);
-        FileState { bytes: found.st_size.cast_unsigned(), changed, inode: found.st_ino }
-    }
 }
 
 /// The index's listing of a folder with this time of change: whether there is one, and its entries.

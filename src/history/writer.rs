@@ -2,13 +2,14 @@
 
 use super::changes::ChangedFile;
 use super::facts::{ResponseFacts, Service, ThreadFacts};
-use super::folder_scan::{FileState, bytes_of};
+use super::folder_scan::bytes_of;
 use super::index::IndexError;
 use super::prices::cost_of;
 use super::project::project_of;
 use super::update::{ReadThread, UnreadFile};
 use crate::trace::price_book::PriceBook;
 use codex_session::thread::ThreadId;
+use common::disk::file_state::FileState;
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

@@ -45,6 +45,11 @@ impl Answers {
         }
     }
 
+    /// Whether every target that was asked answers, and has the trace if it took it.
+    pub fn is_everywhere(&self, trace: TraceId) -> bool {
+        self.silent.is_empty() && !self.lost.values().any(|lost| lost.contains_key(&trace))
+    }
+
     /// Why the target cannot be asked.
     pub fn silence(&self, target: &Target) -> Option<&str> {
         self.silent.get(target).map(String::as_str)

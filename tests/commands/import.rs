@@ -17,6 +17,7 @@ use support::run::LIMIT;
 use support::{End, Home, ModelServer, Oracle, Outcome, Reply, Script, codex, run, start, wait_for};
 
 mod files;
+mod known;
 mod lost;
 
 /// No session here asks a model for anything.

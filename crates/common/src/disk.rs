@@ -1,5 +1,6 @@
 //! Files of this program: only their owner may read them, and a crash leaves the old or the new content.
 
+pub mod file_state;
 pub mod file_system;
 pub mod kernel_list;
 #[cfg(any(target_os = "linux", target_os = "macos"))]

@@ -1,11 +1,12 @@
 //! `mlflow import` and `mlflow trace-latest`: trace sessions that ran without codex-traced.
 
+mod known;
 mod report;
 mod room;
 mod select;
 mod work;
 
-use super::progress::Progress;
+use super::progress::{FEW, Progress};
 use super::{CommandError, context, print};
 use crate::base::notice;
 use crate::base::paths::CodexHome;
@@ -17,6 +18,7 @@ use crate::history::time_range::TimeRange;
 use crate::queue::target_state::ask;
 use crate::queue::thread_history::taken_by;
 use crate::settings::Settings;
+use known::KnownSessions;
 use launch::exit::ChildExit;
 use nix::libc::SIGINT;
 use select::Selection;
@@ -59,7 +61,9 @@ fn begin(
     let taken = threads.flat_map(|thread| taken_by(settings.roles(), thread, &context.paths));
     let mut answers = ask(taken, world);
     answers.is_all_wanted = import.again;
-    let run = ImportRun {
+    let is_for_known = import.since.is_none() && !import.dry_run && selection.threads.len() > FEW;
+    let known = is_for_known.then(|| KnownSessions::load(&context, &selection.subagents)).flatten();
+    let mut run = ImportRun {
         context: &context,
         toward: Toward {
             further: &context.settings().further,
@@ -68,12 +72,16 @@ fn begin(
             answers: &answers,
         },
         subagents: &selection.subagents,
+        known,
         since,
         is_dry_run: import.dry_run,
     };
     let progress = Progress::choose(world, selection.threads.len(), Duration::ZERO);
     let outcomes = run.run(&selection.threads, || progress.one_more());
     drop(progress);
+    if let Some(known) = run.known.take() {
+        known.update(&selection.threads, &outcomes, import.what.is_empty());
+    }
     let (text, is_well) = report::render(&outcomes, &selection, import.dry_run);
     print(&text);
     Ok(match is_well {

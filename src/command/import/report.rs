@@ -6,6 +6,7 @@ use crate::command::progress::FEW;
 use crate::command::text_layout::prompt_line;
 use crate::queue::target_state::TargetState;
 use common::printable::in_one_line;
+use mlflow_store::ids::TraceId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -92,7 +93,9 @@ fn word_of(session: &ImportedSession) -> &'static str {
 
 fn line_of(session: &ImportedSession) -> String {
     let prompt = prompt_line(session.prompt.as_deref().unwrap_or_default());
-    format!("{:9} {}  {prompt}\n", word_of(session), session.trace)
+    // With a trace per turn, the first trace.
+    let trace = session.traces.first().copied().unwrap_or(TraceId([0; 16]));
+    format!("{:9} {trace}  {prompt}\n", word_of(session))
 }
 
 fn problem_of(session: &ImportedSession) -> Option<String> {

@@ -52,7 +52,7 @@ impl Drop for Closing<'_> {
 pub(super) fn size_of(files: &[SessionFile]) -> u64 {
     let size = |file: &SessionFile| {
         let is_compressed = file.path.extension().is_some_and(|extension| extension == "zst");
-        file.bytes * if is_compressed { COMPRESSION } else { 1 }
+        file.state.bytes * if is_compressed { COMPRESSION } else { 1 }
     };
     files.iter().map(size).sum()
 }

@@ -194,7 +194,7 @@ impl Subagents {
     }
 
     /// The files of all direct and indirect sub-agents of this thread.
-    fn below(&self, thread: &ThreadId) -> Vec<&SessionFile> {
+    pub(super) fn below(&self, thread: &ThreadId) -> Vec<&SessionFile> {
         let (mut found, mut seen, mut next) = (Vec::new(), HashSet::new(), vec![thread]);
         while let Some(parent) = next.pop() {
             for (child, files) in self.children.get(parent).into_iter().flatten() {
@@ -211,6 +211,7 @@ impl Subagents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::disk::file_state::FileState;
     use std::time::SystemTime;
 
     fn thread(number: u8) -> ThreadId {
@@ -223,7 +224,7 @@ mod tests {
             thread: thread(*child),
             parent: Some(thread(*parent).to_string()),
             modified: SystemTime::UNIX_EPOCH,
-            bytes: 1,
+            state: FileState { bytes: 1, changed: 0, inode: 1 },
         };
         Subagents::from_files(&started.iter().map(file).collect::<Vec<_>>())
     }

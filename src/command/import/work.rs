@@ -1,5 +1,6 @@
 //! The work of an import: parallel readers, one deliverer, bounded channel.
 
+use super::known::KnownSessions;
 use super::room::{self, Closing, Room, size_of};
 use super::select::Subagents;
 use crate::finish::context::Context;
@@ -20,8 +21,9 @@ use jiff::Timestamp;
 use launch::signals::SignalPipe;
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::Target;
+use mlflow_store::trace::TraceState;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,6 +43,8 @@ pub(super) struct ImportRun<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) toward: Toward<'a>,
     pub(super) subagents: &'a Subagents,
+    /// Sessions that need not be read.
+    pub(super) known: Option<KnownSessions<'a>>,
     pub(super) since: Option<Timestamp>,
     /// Reports what an import would do, and writes nothing.
     pub(super) is_dry_run: bool,
@@ -62,12 +66,18 @@ pub(super) enum ImportOutcome {
 /// A session's facts for the summary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ImportedSession {
-    /// With a trace per turn, the first trace.
-    pub(super) trace: TraceId,
+    /// For all targets: one of the whole session, or one of each turn.
+    pub(super) traces: Vec<TraceId>,
     /// The traces that a target does not have yet, each with its target.
     pub(super) put: Vec<(TraceId, Target)>,
     pub(super) prompt: Option<String>,
     pub(super) target: Target,
+    /// In which it was worked on.
+    pub(super) folders: BTreeSet<String>,
+    /// A turn has no end yet.
+    pub(super) is_running: bool,
+    /// Nothing changed since the import that read it.
+    pub(super) is_known: bool,
     pub(super) state: TargetState,
     /// Why the target does not answer whether it has the trace (`Unasked`), or why the trace waits in the spool.
     pub(super) problem: Option<String>,
@@ -171,6 +181,10 @@ impl ImportRun<'_> {
     fn one(&self, files: &[SessionFile]) -> (ImportOutcome, Vec<Entry>) {
         let alone = |outcome| (outcome, Vec::new());
         let Some(first) = files.first() else { return alone(ImportOutcome::Empty) };
+        let known = self.known.as_ref().and_then(|known| known.find(files, self.toward.answers));
+        if let Some(known) = known {
+            return alone(ImportOutcome::Made(known));
+        }
         let (session, rollout) = match self.session_of(files) {
             Ok(read) => read,
             Err(reason) => return alone(ImportOutcome::Failed(reason)),
@@ -185,7 +199,7 @@ impl ImportRun<'_> {
             return alone(ImportOutcome::Older);
         }
         match import(&first.thread, &family, &rollout, self.toward, self.context) {
-            Ok(Some(imported)) => self.put(imported),
+            Ok(Some(imported)) => self.put(imported, &family),
             Ok(None) => alone(ImportOutcome::Empty),
             Err(error) => alone(ImportOutcome::Failed(error.to_string())),
         }
@@ -199,8 +213,8 @@ impl ImportRun<'_> {
         own.ok_or_else(|| "it has no file".into())
     }
 
-    fn put(&self, imported: Imported) -> (ImportOutcome, Vec<Entry>) {
-        let mut session = ImportedSession::new(&imported);
+    fn put(&self, imported: Imported, family: &Family) -> (ImportOutcome, Vec<Entry>) {
+        let mut session = ImportedSession::new(&imported, family);
         if session.state == TargetState::Unasked {
             let silence = self.toward.answers.silence(&session.target);
             session.problem = Some(silence.unwrap_or_default().to_owned());
@@ -216,14 +230,19 @@ impl ImportRun<'_> {
 }
 
 impl ImportedSession {
-    fn new(imported: &Imported) -> ImportedSession {
+    fn new(imported: &Imported, family: &Family) -> ImportedSession {
         let is_new = |(_, state): &&(Redacted, TargetState)| state.must_be_sent();
         let first = std::iter::once((&imported.destination, &imported.traces));
         let all = first.chain(imported.further.iter().map(|(to, traces)| (to, traces)));
+        let all_traces = || all.clone().flat_map(|(_, traces)| traces).map(|(trace, _)| trace);
         let prompt = imported.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
         ImportedSession {
-            trace: imported.traces.first().map_or(TraceId([0; 16]), |(trace, _)| trace.id),
+            traces: all_traces().map(|trace| trace.id).collect(),
+            is_running: all_traces().any(|trace| trace.state == TraceState::InProgress),
+            is_known: false,
+            folders: family.members.iter().flat_map(|member| &member.session.folders).cloned().collect(),
             put: all
+                .clone()
                 .flat_map(|(to, traces)| {
                     traces.iter().filter(is_new).map(|(trace, _)| (trace.id, to.target.clone()))
                 })

@@ -6,6 +6,7 @@ use super::session_meta::SessionMeta;
 use super::{path, reader};
 use crate::thread::ThreadId;
 use common::disk::entries;
+use common::disk::file_state::FileState;
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
@@ -21,7 +22,7 @@ pub struct SessionFile {
     /// The thread that started this one as its sub-agent.
     pub parent: Option<String>,
     pub modified: SystemTime,
-    pub bytes: u64,
+    pub state: FileState,
 }
 
 /// Collects session files; a file that several links or several folders lead to is found once.
@@ -121,7 +122,7 @@ fn look(path: &Path, found: &Metadata) -> io::Result<FileKind> {
         thread,
         parent: meta.and_then(|meta| meta.parent().map(str::to_owned)),
         modified: found.modified()?,
-        bytes: found.len(),
+        state: FileState::from_metadata(found),
     }))
 }
 
