@@ -26,8 +26,8 @@ const METADATA_CHARACTERS: usize = 250;
 /// Bytes of a span's status message. The span's outputs hold the whole text.
 const LONGEST_STATUS: usize = 8 << 10;
 
-/// The last step of redaction: cuts previews, exception messages, and every text of every span above its limit.
-pub(super) fn cut(trace: &mut Trace) {
+/// Cuts previews.
+pub(super) fn cut_information(trace: &mut Trace) {
     for preview in [&mut trace.request_preview, &mut trace.response_preview].into_iter().flatten() {
         *preview = first(preview, PREVIEW_CHARACTERS);
     }
@@ -36,26 +36,28 @@ pub(super) fn cut(trace: &mut Trace) {
             *value = first(value, METADATA_CHARACTERS);
         }
     }
-    for span in &mut trace.spans {
-        if let SpanStatus::Error { message } = &mut span.status
-            && let Some(short) = shortened(message, LONGEST_STATUS)
+}
+
+/// The last step of redaction: cuts the message of an error, and every text above its limit.
+pub(super) fn cut_span(span: &mut Span) {
+    if let SpanStatus::Error { message } = &mut span.status
+        && let Some(short) = shortened(message, LONGEST_STATUS)
+    {
+        *message = short;
+    }
+    if span.span_type == SpanType::Agent {
+        limit_conversation(span);
+    }
+    limit(&mut span.inputs, 0);
+    limit(&mut span.outputs, 0);
+    limit_all(&mut span.attributes);
+    for event in &mut span.events {
+        if let Some(Value::String(message)) = event.attributes.get_mut("exception.message")
+            && let Some(kept) = shortened_output(message)
         {
-            *message = short;
+            *message = kept.into();
         }
-        if span.span_type == SpanType::Agent {
-            limit_conversation(span);
-        }
-        limit(&mut span.inputs, 0);
-        limit(&mut span.outputs, 0);
-        limit_all(&mut span.attributes);
-        for event in &mut span.events {
-            if let Some(Value::String(message)) = event.attributes.get_mut("exception.message")
-                && let Some(kept) = shortened_output(message)
-            {
-                *message = kept.into();
-            }
-            limit_all(&mut event.attributes);
-        }
+        limit_all(&mut event.attributes);
     }
 }
 
@@ -136,13 +138,14 @@ fn shortened(text: &str, longest: usize) -> Option<String> {
 /// Moves each text of several lines in the inputs and outputs of tools one level down, as `{"text": …}` under its own
 /// name. MLflow's page renders a top-level text there as Markdown, which joins lines and makes a patch unreadable. It
 /// shows a text one level down line by line.
-pub(super) fn nest(trace: &mut Trace) {
-    for span in trace.spans.iter_mut().filter(|span| span.span_type == SpanType::Tool) {
-        for value in [&mut span.inputs, &mut span.outputs] {
-            match value {
-                Value::Object(fields) => fields.values_mut().for_each(nest_text),
-                other => nest_text(other),
-            }
+pub(super) fn nest(span: &mut Span) {
+    if span.span_type != SpanType::Tool {
+        return;
+    }
+    for value in [&mut span.inputs, &mut span.outputs] {
+        match value {
+            Value::Object(fields) => fields.values_mut().for_each(nest_text),
+            other => nest_text(other),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::rule_check::Context;
 use super::rules::{Rule, Rules};
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use common::keywords::Keywords;
 use std::ops::Range;
 
 /// Bytes after a keyword to search for a match that does not begin with the keyword.
@@ -19,7 +19,7 @@ const MOST_WITHOUT_FIND: u32 = 4000;
 /// Finds the secrets that the rules describe.
 pub struct Finder {
     rules: Rules,
-    keywords: AhoCorasick,
+    keywords: Keywords,
     /// For each keyword, the index of its rule.
     rule_of: Vec<usize>,
     /// Rules without a keyword: they search the whole text.
@@ -46,12 +46,7 @@ impl Finder {
         let numbered = || rules.rules.iter().enumerate();
         let pairs = numbered().flat_map(|(at, rule)| rule.keywords.iter().map(move |keyword| (at, keyword)));
         let (rule_of, words): (Vec<usize>, Vec<&String>) = pairs.unzip();
-        let keywords = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(words)
-            .expect("a few hundred short words make a small automaton");
+        let keywords = Keywords::new(words);
         let everywhere = numbered().filter(|(_, rule)| rule.keywords.is_empty()).map(|(at, _)| at).collect();
         Finder { keywords, rule_of, everywhere, rules }
     }
@@ -62,7 +57,7 @@ impl Finder {
 
     /// Whether the text holds any keyword.
     pub(super) fn has_keyword(&self, text: &str) -> bool {
-        self.keywords.find(text).is_some()
+        self.keywords.any_in(text)
     }
 
     /// Finds in order, without overlaps. Each begins and ends at a character boundary.
@@ -70,24 +65,24 @@ impl Finder {
         let bytes = text.as_bytes();
         let mut found = Vec::new();
         let mut progress = Vec::new();
-        for hit in self.keywords.find_overlapping_iter(text) {
-            let at = self.rule_of[hit.pattern().as_usize()];
+        for hit in self.keywords.all_in(text) {
+            let at = self.rule_of[hit.word];
             let rule = self.rule(at);
-            if !rule.anywhere && !begins_a_word(&bytes[..hit.start()]) {
+            if !rule.anywhere && !begins_a_word(&bytes[..hit.start]) {
                 continue;
             }
             if progress.is_empty() {
                 progress = vec![RuleProgress::default(); self.rules.rules.len()];
             }
-            if hit.start() < progress[at].end {
+            if hit.start < progress[at].end {
                 continue;
             }
-            let from = hit.start().saturating_sub(rule.before).max(progress[at].end);
+            let from = hit.start.saturating_sub(rule.before).max(progress[at].end);
             let reach = match rule.is_anchored() && progress[at].without_find < MOST_WITHOUT_FIND {
                 true => LONGEST,
                 false => REACH,
             };
-            let to = if rule.is_unlimited { bytes.len() } else { bytes.len().min(hit.end() + reach) };
+            let to = if rule.is_unlimited { bytes.len() } else { bytes.len().min(hit.end + reach) };
             self.search(at, bytes, from..to, &mut progress[at], &mut found);
             if rule.is_unlimited {
                 progress[at].end = bytes.len();
@@ -111,7 +106,13 @@ impl Finder {
         let Some(regex) = rule.regex() else { return };
         let mut from = within.start;
         progress.without_find += 1;
-        while let Some(captures) = regex.captures(&bytes[from..within.end]) {
+        loop {
+            let rest = &bytes[from..within.end];
+            // Most texts with a keyword have no match, and groups take memory before the search.
+            if !regex.is_match(rest) {
+                return;
+            }
+            let Some(captures) = regex.captures(rest) else { return };
             let whole = captures.get(0).expect("a match is there");
             let quoted = captures.name("quoted");
             let secret = captures.name("secret").or(quoted).unwrap_or(whole);

@@ -4,7 +4,7 @@
 use codex_session::rollout::{content, reader};
 use common::json::text::Text;
 use common::json::value::{Map, Value};
-use mlflow_store::trace::{SpanType, Trace};
+use mlflow_store::trace::{Span, SpanType, Trace};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -26,14 +26,12 @@ const KINDS: [(&str, &[u8]); 4] = [
     ("image/webp", b"RIFF"),
 ];
 
-/// Replaces every file in the values of spans by a note.
-pub(super) fn replace(trace: &mut Trace) {
-    for span in &mut trace.spans {
-        replace_in(&mut span.inputs);
-        replace_in(&mut span.outputs);
-        replace_in_fields(&mut span.attributes);
-        span.events.iter_mut().for_each(|event| replace_in_fields(&mut event.attributes));
-    }
+/// Replaces every file in the values of a span by a note.
+pub(super) fn replace(span: &mut Span) {
+    replace_in(&mut span.inputs);
+    replace_in(&mut span.outputs);
+    replace_in_fields(&mut span.attributes);
+    span.events.iter_mut().for_each(|event| replace_in_fields(&mut event.attributes));
 }
 
 fn replace_in_fields(values: &mut Map) {
@@ -42,6 +40,7 @@ fn replace_in_fields(values: &mut Map) {
 
 fn replace_in(value: &mut Value) {
     match value {
+        Value::String(text) if text.is_word() => {}
         Value::String(text) => {
             if let Some(note) = content::note_of(text) {
                 *text = note.into();

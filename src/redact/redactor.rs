@@ -7,7 +7,7 @@ use super::metadata_only::keep_metadata;
 use super::placeholder::Salt;
 use super::rules::Rules;
 use super::secret_pass::{self, Finds, KnownSecrets, SecretPass};
-use super::texts::{RewriteTexts, rewrite_texts, storable};
+use super::texts::{RewriteTexts, rewrite_information, rewrite_span, rewrite_texts, storable};
 use crate::settings::file::ConfigFile;
 use crate::settings::modes::Content;
 use common::json::text::Text;
@@ -88,14 +88,15 @@ impl Redactor {
 
     /// Deterministic for the same trace, rules and salt. Cuts long texts last: no rule recognizes half a secret.
     pub fn redact(&self, mut trace: Trace, content: Content) -> Redacted {
-        inline_files::replace(&mut trace);
         match content {
             Content::Metadata => {
+                trace.spans.iter_mut().for_each(inline_files::replace);
                 keep_metadata(&mut trace);
                 self.redact_tags(&mut trace);
             }
             Content::Full => {
-                let finds = SecretPass::new(&self.finder, &self.salt).redact(&mut trace);
+                let pass = SecretPass::new(&self.finder, &self.salt);
+                let finds = pass.redact(&mut trace, inline_files::replace);
                 self.add_counts(&mut trace, &finds);
             }
         }
@@ -107,7 +108,7 @@ impl Redactor {
         match content {
             Content::Metadata => self.redact(trace, content),
             Content::Full => {
-                let finds = SecretPass::new(&self.finder, &self.salt).redact(&mut trace);
+                let finds = SecretPass::new(&self.finder, &self.salt).redact(&mut trace, |_| ());
                 let before = trace.metadata.get(REDACTIONS).and_then(|json| serde_json::from_str(json).ok());
                 self.add_counts_to(before.unwrap_or_default(), &mut trace, &finds);
                 // Its texts are within their limits: to cut them again would cut the notes.
@@ -119,7 +120,7 @@ impl Redactor {
     /// As `redact`, for a trace that grows: `part` has all its information, and those spans that are new or changed
     /// since the part before. `memory` is the trace's own.
     pub fn redact_part(&self, mut part: Trace, content: Content, memory: &mut RedactionMemory) -> Redacted {
-        inline_files::replace(&mut part);
+        part.spans.iter_mut().for_each(inline_files::replace);
         match content {
             Content::Metadata => {
                 keep_metadata(&mut part);
@@ -184,9 +185,14 @@ impl Redactor {
 fn shown(mut trace: Trace) -> Redacted {
     let tags = std::mem::take(&mut trace.context.tags);
     trace.tags.extend(tags);
-    rewrite_texts(&mut trace, &mut storable);
-    display_limits::nest(&mut trace);
-    display_limits::cut(&mut trace);
+    rewrite_information(&mut trace, &mut storable);
+    display_limits::cut_information(&mut trace);
+    // Span by span, while its values are in the processor's cache.
+    for span in &mut trace.spans {
+        rewrite_span(span, &mut storable);
+        display_limits::nest(span);
+        display_limits::cut_span(span);
+    }
     Redacted(trace)
 }
 

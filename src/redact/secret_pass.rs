@@ -2,10 +2,10 @@
 
 use super::find::{Finder, SecretRange};
 use super::placeholder::Salt;
-use super::texts::{RewriteTexts, rewrite_span, rewrite_texts};
+use super::texts::{RewriteTexts, rewrite_information, rewrite_span, rewrite_texts};
 use aho_corasick::{AhoCorasick, MatchKind};
 use mlflow_store::ids::SpanId;
-use mlflow_store::trace::Trace;
+use mlflow_store::trace::{Span, Trace};
 use std::collections::BTreeMap;
 
 /// Minimum bytes of a known secret, which is replaced in all texts, also without a keyword. Shorter ones may be words.
@@ -42,9 +42,13 @@ impl<'r> SecretPass<'r> {
         SecretPass { known, ..self }
     }
 
-    /// Replaces secrets, and counts the finds.
-    pub(super) fn redact(mut self, trace: &mut Trace) -> Finds {
-        rewrite_texts(trace, &mut self);
+    /// Replaces secrets, and counts the finds. `prepare` changes each span before it is searched.
+    pub(super) fn redact(mut self, trace: &mut Trace, prepare: impl Fn(&mut Span)) -> Finds {
+        rewrite_information(trace, &mut self);
+        for span in &mut trace.spans {
+            prepare(span);
+            rewrite_span(span, &mut self);
+        }
         if let Some(mut repeats) = Repeats::new(&self.known) {
             rewrite_texts(trace, &mut repeats);
             add(&mut self.finds, repeats.finds);

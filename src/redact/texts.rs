@@ -33,8 +33,14 @@ fn store<T: From<String>>(new: Option<String>, text: &mut T) {
     }
 }
 
-/// Passes every text of the trace to `rewriter`. A new field of the model breaks the patterns here at compile time.
+/// Passes every text of the trace to `rewriter`, but for words of the program's source: they hold nothing of a session. A new field of the model breaks the patterns here at compile time.
 pub(super) fn rewrite_texts(trace: &mut Trace, rewriter: &mut impl RewriteTexts) {
+    rewrite_information(trace, rewriter);
+    trace.spans.iter_mut().for_each(|span| rewrite_span(span, rewriter));
+}
+
+/// Passes every text outside of spans to `rewriter`.
+pub(super) fn rewrite_information(trace: &mut Trace, rewriter: &mut impl RewriteTexts) {
     let Trace {
         id: _,
         name,
@@ -45,7 +51,7 @@ pub(super) fn rewrite_texts(trace: &mut Trace, rewriter: &mut impl RewriteTexts)
         response_preview,
         metadata,
         tags,
-        spans,
+        spans: _,
         context: TraceContext { caller, follows, tags: own_tags },
     } = trace;
     store(rewriter.text(name), name);
@@ -64,7 +70,6 @@ pub(super) fn rewrite_texts(trace: &mut Trace, rewriter: &mut impl RewriteTexts)
         };
         *rows = mem::take(rows).into_iter().map(row).collect();
     }
-    spans.iter_mut().for_each(|span| rewrite_span(span, rewriter));
 }
 
 /// Passes every text of the span to `rewriter`.
@@ -98,6 +103,7 @@ pub(super) fn rewrite_span(span: &mut Span, rewriter: &mut impl RewriteTexts) {
 fn rewrite_value(value: &mut Value, rewriter: &mut impl RewriteTexts) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) if text.is_word() => {}
         Value::String(text) => store(rewriter.text(text), text),
         Value::Array(items) => {
             rewrite_command_line(items, rewriter);
@@ -122,12 +128,18 @@ fn rewrite_command_line(items: &mut [Value], rewriter: &mut impl RewriteTexts) {
 fn rewrite_fields(object: &mut Map, rewriter: &mut impl RewriteTexts) {
     rewrite_named_value(object, rewriter);
     for (name, value) in object.iter_mut() {
-        if let Value::String(text) = value {
+        if let Value::String(text) = value
+            && !text.is_word()
+        {
             store(rewriter.value_of(name, text), text);
         }
         rewrite_value(value, rewriter);
     }
-    let names: Vec<Option<String>> = object.keys().map(|name| rewriter.text(name)).collect();
+    if object.keys().all(Text::is_word) {
+        return;
+    }
+    let new_name = |name: &Text| if name.is_word() { None } else { rewriter.text(name) };
+    let names: Vec<Option<String>> = object.keys().map(new_name).collect();
     if names.iter().any(Option::is_some) {
         let renamed = |((name, value), new): (_, Option<String>)| (new.map_or(name, Text::from), value);
         *object = mem::take(object).into_iter().zip(names).map(renamed).collect();
@@ -136,9 +148,12 @@ fn rewrite_fields(object: &mut Map, rewriter: &mut impl RewriteTexts) {
 
 /// `{"name": "DB_PASSWORD", "value": "…"}`
 fn rewrite_named_value(object: &mut Map, rewriter: &mut impl RewriteTexts) {
-    let name = ["name", "key", "Name", "Key"].iter().find_map(|key| object.get(key)?.as_text());
-    let Some(name) = name.cloned() else { return };
     for key in ["value", "Value"] {
+        if !object.contains_key(key) {
+            continue;
+        }
+        let name = ["name", "key", "Name", "Key"].iter().find_map(|key| object.get(key)?.as_text());
+        let Some(name) = name.cloned() else { return };
         if let Some(Value::String(text)) = object.get_mut(key) {
             store(rewriter.value_of(&name, text), text);
         }

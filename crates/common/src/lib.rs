@@ -2,6 +2,7 @@
 
 pub mod disk;
 pub mod json;
+pub mod keywords;
 pub mod portable;
 pub mod printable;
 pub mod shared;

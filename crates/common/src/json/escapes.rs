@@ -6,7 +6,8 @@ const HALF_ESCAPED: &str = "fffd";
 
 /// The JSON with these escapes replaced, so that a reader sees that something was there. None if it has none.
 pub fn mended(json: &str) -> Option<String> {
-    if !["\\u0000", "\\ud", "\\uD"].iter().any(|escape| json.contains(escape)) {
+    let has = |escape: &&str| json.contains(*escape);
+    if !has(&"\\u") || !["\\u0000", "\\ud", "\\uD"].iter().any(has) {
         return None;
     }
     let (mut kept, mut at, mut rest) = (String::new(), 0, json);

@@ -24,6 +24,11 @@ impl Text {
         Text(Repr::Word(word))
     }
 
+    /// Whether it is a static text, which is in the program's source.
+    pub const fn is_word(&self) -> bool {
+        matches!(self.0, Repr::Word(_))
+    }
+
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Word(word) => word,
