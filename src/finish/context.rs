@@ -21,7 +21,7 @@ pub struct Context<'w> {
     /// With a salt of this process.
     passing_redactor: OnceLock<Redactor>,
     prices: OnceLock<LoadedPrices>,
-    user: OnceLock<Option<String>>,
+    user: OnceLock<String>,
 }
 
 impl<'w> Context<'w> {
@@ -90,9 +90,13 @@ impl<'w> Context<'w> {
         })
     }
 
-    /// The user that traces name; asked for once.
+    /// The user that traces name. A directory service that does not answer is asked again for the next trace.
     pub fn user(&self) -> Option<&str> {
-        self.user.get_or_init(|| user_name::name(self.world)).as_deref()
+        if let Some(known) = self.user.get() {
+            return Some(known);
+        }
+        let found = user_name::name(self.world)?;
+        Some(self.user.get_or_init(|| found))
     }
 
     /// Made for the first trace, with the rules of that time: a launcher makes no trace before Codex starts.

@@ -1,7 +1,7 @@
-//! What an import keeps for the next one, `$CODEX_HOME/mlflow/imported.json`: which sessions it need not read again,
-//! because nothing changed that their traces are made from.
+//! What an import keeps for the next one, `$CODEX_HOME/mlflow/imported.json`: the sessions that need not be read again.
 //!
-//! A cache: what a session's traces are made from has one digest, and a session with another digest is read.
+//! It is a cache. It holds one digest of what a session's traces are made from, and one of the receipts for them. The next
+//! import reads a session where either differs.
 
 use super::select::Subagents;
 use super::work::{ImportOutcome, ImportedSession};
@@ -33,19 +33,22 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct KnownSessions<'a> {
     context: &'a Context<'a>,
     subagents: &'a Subagents,
-    /// Of this program and its settings: another maker's sessions are read again.
+    /// Names the program and its settings. Sessions under another maker are read again.
     maker: String,
     sessions: BTreeMap<ThreadId, KnownSession>,
-    /// Threads of launches that are not finished, which may change what becomes of a session.
+    /// Threads of unfinished launches. Such a launch decides about the thread's trace.
     claimed: BTreeSet<ThreadId>,
-    /// What folders allow, looked up once for sessions in the same ones.
+    /// What the rules in folders allow. Many sessions have the same folders.
     allowed: Mutex<HashMap<BTreeSet<String>, Option<Content>>>,
 }
 
-/// A session of which every target has all.
+/// A session whose traces all have receipts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct KnownSession {
-    digest: String,
+    /// Of what the traces are made from.
+    sources: String,
+    /// Of the state of the receipts.
+    receipts: String,
     traces: Vec<TraceId>,
     target: Target,
     folders: BTreeSet<String>,
@@ -58,35 +61,23 @@ struct KnownFile {
 }
 
 impl<'a> KnownSessions<'a> {
-    /// None where traces are made from more than is looked at here. Nothing is known without the file, and after a change
-    /// of program, settings or prices.
+    /// Empty without a file, or where another maker wrote it. None without a salt for placeholders.
     pub(super) fn load(context: &'a Context<'a>, subagents: &'a Subagents) -> Option<KnownSessions<'a>> {
-        // They are read from files that a session names.
-        if context.settings().shows_images {
-            return None;
-        }
         let maker = maker(context)?;
-        let known = fs::read(context.paths.imported()).ok();
-        let known = known.and_then(|bytes| serde_json::from_slice::<KnownFile>(&bytes).ok());
-        Some(KnownSessions {
-            sessions: known
-                .filter(|known| known.maker == maker)
-                .map(|known| known.sessions)
-                .unwrap_or_default(),
-            claimed: claimed_threads(&context.paths),
-            allowed: Mutex::default(),
-            context,
-            subagents,
-            maker,
-        })
+        let file = fs::read(context.paths.imported()).ok();
+        let file = file.and_then(|bytes| serde_json::from_slice::<KnownFile>(&bytes).ok());
+        let sessions = file.filter(|file| file.maker == maker).map(|file| file.sessions).unwrap_or_default();
+        let claimed = claimed_threads(&context.paths);
+        Some(KnownSessions { context, subagents, maker, sessions, claimed, allowed: Mutex::default() })
     }
 
     /// The session, if it need not be read.
     pub(super) fn find(&self, files: &[SessionFile], answers: &Answers) -> Option<ImportedSession> {
-        let thread = &files.first()?.thread;
-        let known = self.sessions.get(thread)?;
+        let known = self.sessions.get(&files.first()?.thread)?;
         let is_present = known.traces.iter().all(|trace| answers.is_everywhere(*trace));
-        if answers.is_all_wanted || !is_present || self.digest(files, known)? != known.digest {
+        let sources = self.sources_of(files, &known.folders)?;
+        let is_same = sources == known.sources && self.receipts_of(&known.traces)? == known.receipts;
+        if answers.is_all_wanted || !is_present || !is_same {
             return None;
         }
         Some(ImportedSession {
@@ -95,11 +86,27 @@ impl<'a> KnownSessions<'a> {
             prompt: None,
             target: known.target.clone(),
             folders: known.folders.clone(),
-            is_running: false,
+            sources: Some(sources),
             is_known: true,
             state: TargetState::Unchanged,
             problem: None,
         })
+    }
+
+    /// The digest of what a session's traces are made from. The caller asks for it before it makes them: a later change
+    /// gives another digest. None where an unfinished launch claims the session.
+    pub(super) fn sources_of(&self, files: &[SessionFile], folders: &BTreeSet<String>) -> Option<String> {
+        let thread = &files.first()?.thread;
+        if self.claimed.contains(thread) {
+            return None;
+        }
+        let mut digest = Sha256::new();
+        for file in files.iter().chain(self.subagents.below(thread)) {
+            add(&mut digest, (&file.path, file.state));
+        }
+        add(&mut digest, state_of(&file_of(&self.context.paths.threads(), thread)));
+        add(&mut digest, self.allowed_in(folders));
+        Some(end(digest))
     }
 
     /// Takes over what became of these sessions, and writes that down. `is_all`: there are no other sessions.
@@ -107,7 +114,7 @@ impl<'a> KnownSessions<'a> {
         let is_known =
             |outcome: &&ImportOutcome| matches!(outcome, ImportOutcome::Made(session) if session.is_known);
         let known = outcomes.iter().filter(is_known).count();
-        tracing::info!("{known} of {} sessions are as an earlier import left them", outcomes.len());
+        tracing::info!("import: {known} of {} sessions are as an earlier import left them", outcomes.len());
         let before = self.sessions.clone();
         for (files, outcome) in threads.iter().zip(outcomes) {
             self.note(files, outcome);
@@ -124,54 +131,55 @@ impl<'a> KnownSessions<'a> {
 
     fn note(&mut self, files: &[SessionFile], outcome: &ImportOutcome) {
         let Some(first) = files.first() else { return };
-        let session = match outcome {
+        let made = match outcome {
             ImportOutcome::NotReached => return,
             ImportOutcome::Made(session) if session.is_known => return,
-            ImportOutcome::Made(session) if session.problem.is_none() && !session.is_running => session,
-            _ => {
-                self.sessions.remove(&first.thread);
-                return;
-            }
+            ImportOutcome::Made(session) if session.problem.is_none() => self.known_as(session),
+            _ => None,
         };
-        let mut known = KnownSession {
-            digest: String::new(),
-            traces: session.traces.clone(),
-            target: session.target.clone(),
-            folders: session.folders.clone(),
-        };
-        if let Some(digest) = self.digest(files, &known) {
-            known.digest = digest;
-            self.sessions.insert(first.thread.clone(), known);
+        match made {
+            Some(known) => _ = self.sessions.insert(first.thread.clone(), known),
+            None => _ = self.sessions.remove(&first.thread),
         }
     }
 
+    /// None where a trace has no receipt that can be read, or its target archived it: later turns are in another trace.
+    fn known_as(&self, session: &ImportedSession) -> Option<KnownSession> {
+        let of_session = receipts(&self.context.paths);
+        let is_taken = |trace: &TraceId| {
+            let all = of_session.all(*trace);
+            !all.is_empty() && !all.iter().any(|receipt| receipt.archived)
+        };
+        let is_settled = session.traces.iter().all(is_taken);
+        Some(KnownSession {
+            sources: session.sources.clone()?,
+            receipts: self.receipts_of(&session.traces).filter(|_| is_settled)?,
+            traces: session.traces.clone(),
+            target: session.target.clone(),
+            folders: session.folders.clone(),
+        })
+    }
+
     /// Without a file the next import reads the sessions again.
-    fn save(self) {
+    fn save(mut self) {
+        // `mlflow forget` may have removed receipts meanwhile.
+        let mut sessions = std::mem::take(&mut self.sessions);
+        sessions.retain(|_, known| self.receipts_of(&known.traces).as_ref() == Some(&known.receipts));
         let path = self.context.paths.imported();
-        let bytes = serde_json::to_vec(&KnownFile { maker: self.maker, sessions: self.sessions });
+        let bytes = serde_json::to_vec(&KnownFile { maker: self.maker, sessions });
         if let Err(error) = bytes.map_err(Into::into).and_then(|bytes| disk::write_soon(&path, &bytes)) {
             tracing::warn!("cannot write {}: {error}", path.display());
         }
     }
 
-    /// Of all that the session's traces are made from, and of what its targets took. None where that is not settled.
-    fn digest(&self, files: &[SessionFile], known: &KnownSession) -> Option<String> {
-        let thread = &files.first()?.thread;
-        if self.claimed.contains(thread) {
-            return None;
-        }
+    /// None where a trace has none.
+    fn receipts_of(&self, traces: &[TraceId]) -> Option<String> {
+        let of_session = receipts(&self.context.paths);
         let mut digest = Sha256::new();
-        for file in files.iter().chain(self.subagents.below(thread)) {
-            add(&mut digest, (&file.path, file.state));
+        for trace in traces {
+            add(&mut digest, state_of(&of_session.file_of(*trace))?);
         }
-        let paths = &self.context.paths;
-        let state_of = |path: &Path| fs::metadata(path).ok().map(|found| FileState::from_metadata(&found));
-        add(&mut digest, state_of(&file_of(&paths.threads(), thread)));
-        for trace in &known.traces {
-            add(&mut digest, state_of(&receipts(paths).file_of(*trace)));
-        }
-        add(&mut digest, self.allowed_in(&known.folders));
-        Some(hex(&digest.finalize()[..16]))
+        Some(end(digest))
     }
 
     fn allowed_in(&self, folders: &BTreeSet<String>) -> Option<Content> {
@@ -186,17 +194,28 @@ impl<'a> KnownSessions<'a> {
     }
 }
 
-/// Everything else that decides about all traces. None without a salt, which another import may find.
+/// The program, and all else that applies to every session. None without a salt.
 fn maker(context: &Context) -> Option<String> {
     context.redactor().ok()?;
     let salt = fs::read(context.paths.salt()).ok()?;
+    // A build of the same version may make other traces.
+    let program = std::env::current_exe().ok().map(|path| state_of(&path));
     let launch = LaunchContext { tags: context.settings().launch.tags.clone(), ..LaunchContext::default() };
     let settings = Settings { launch, ..context.settings().clone() };
+    let rules = settings.file.redaction().map(ToString::to_string);
     let mut digest = Sha256::new();
-    add(&mut digest, (settings, context.prices().fingerprint(), context.user(), salt));
-    Some(format!("{} {}", env!("CARGO_PKG_VERSION"), hex(&digest.finalize()[..16])))
+    add(&mut digest, (program, settings, rules, context.prices().fingerprint(), context.user(), salt));
+    Some(format!("{} {}", env!("CARGO_PKG_VERSION"), end(digest)))
+}
+
+fn state_of(path: &Path) -> Option<FileState> {
+    fs::metadata(path).ok().map(|found| FileState::from_metadata(&found))
 }
 
 fn add(digest: &mut Sha256, part: impl Debug) {
     digest.update(format!("{part:?}\n"));
+}
+
+fn end(digest: Sha256) -> String {
+    hex(&digest.finalize()[..16])
 }

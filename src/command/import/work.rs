@@ -21,11 +21,10 @@ use jiff::Timestamp;
 use launch::signals::SignalPipe;
 use mlflow_store::ids::TraceId;
 use mlflow_store::target::Target;
-use mlflow_store::trace::TraceState;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -72,10 +71,10 @@ pub(super) struct ImportedSession {
     pub(super) put: Vec<(TraceId, Target)>,
     pub(super) prompt: Option<String>,
     pub(super) target: Target,
-    /// In which it was worked on.
+    /// The folders that Codex worked in.
     pub(super) folders: BTreeSet<String>,
-    /// A turn has no end yet.
-    pub(super) is_running: bool,
+    /// The digest of what the traces are made from, where a later import may rely on it.
+    pub(super) sources: Option<String>,
     /// Nothing changed since the import that read it.
     pub(super) is_known: bool,
     pub(super) state: TargetState,
@@ -185,36 +184,49 @@ impl ImportRun<'_> {
         if let Some(known) = known {
             return alone(ImportOutcome::Made(known));
         }
-        let (session, rollout) = match self.session_of(files) {
+        // A file that cannot be read now may be readable at the next import.
+        let has_all = Cell::new(true);
+        let (session, rollout) = match self.session_of(files, &has_all) {
             Ok(read) => read,
             Err(reason) => return alone(ImportOutcome::Failed(reason)),
         };
         let family = Family::gather(session, |parent| {
             let Some(parent) = ThreadId::from_meta(&parent.meta.id) else { return Vec::new() };
-            let children = self.subagents.children(&parent).map(|files| self.session_of(files));
+            let children = self.subagents.children(&parent).map(|files| self.session_of(files, &has_all));
             let read = children.filter_map(|read| read.inspect_err(|why| tracing::warn!("{why}")).ok());
             read.map(|(session, _)| session).collect()
         });
         if self.since.is_some_and(|since| family.last_line_at().is_some_and(|last| last < since)) {
             return alone(ImportOutcome::Older);
         }
+        let folders: BTreeSet<String> =
+            family.members.iter().flat_map(|member| &member.session.folders).cloned().collect();
+        let is_final = has_all.get() && !family.members.iter().any(|member| member.session.is_running());
+        let known = self.known.as_ref().filter(|_| is_final);
+        let sources = known.and_then(|known| known.sources_of(files, &folders));
         match import(&first.thread, &family, &rollout, self.toward, self.context) {
-            Ok(Some(imported)) => self.put(imported, &family),
+            Ok(Some(imported)) => {
+                let session = ImportedSession::new(&imported, folders, sources);
+                self.put(imported, session)
+            }
             Ok(None) => alone(ImportOutcome::Empty),
             Err(error) => alone(ImportOutcome::Failed(error.to_string())),
         }
     }
 
-    fn session_of(&self, files: &[SessionFile]) -> Result<(Session, PathBuf), String> {
+    /// `has_all` becomes false where a file cannot be read.
+    fn session_of(&self, files: &[SessionFile], has_all: &Cell<bool>) -> Result<(Session, PathBuf), String> {
         let thread = &files.first().ok_or("it has no file")?.thread;
         let files = in_parts(thread, files.iter().map(|file| file.path.clone()));
-        let own = gather::session_of(thread, &files, &gather::from_disk(self.context.home()));
+        let read = gather::from_disk(self.context.home());
+        let read =
+            |path: &Path, thread: Option<&ThreadId>| read(path, thread).inspect_err(|_| has_all.set(false));
+        let own = gather::session_of(thread, &files, &read);
         let own = own.map_err(|(file, error)| format!("{}: {error}", file.display()))?;
         own.ok_or_else(|| "it has no file".into())
     }
 
-    fn put(&self, imported: Imported, family: &Family) -> (ImportOutcome, Vec<Entry>) {
-        let mut session = ImportedSession::new(&imported, family);
+    fn put(&self, imported: Imported, mut session: ImportedSession) -> (ImportOutcome, Vec<Entry>) {
         if session.state == TargetState::Unasked {
             let silence = self.toward.answers.silence(&session.target);
             session.problem = Some(silence.unwrap_or_default().to_owned());
@@ -230,7 +242,7 @@ impl ImportRun<'_> {
 }
 
 impl ImportedSession {
-    fn new(imported: &Imported, family: &Family) -> ImportedSession {
+    fn new(imported: &Imported, folders: BTreeSet<String>, sources: Option<String>) -> ImportedSession {
         let is_new = |(_, state): &&(Redacted, TargetState)| state.must_be_sent();
         let first = std::iter::once((&imported.destination, &imported.traces));
         let all = first.chain(imported.further.iter().map(|(to, traces)| (to, traces)));
@@ -238,9 +250,9 @@ impl ImportedSession {
         let prompt = imported.traces.iter().find_map(|(trace, _)| trace.request_preview.clone());
         ImportedSession {
             traces: all_traces().map(|trace| trace.id).collect(),
-            is_running: all_traces().any(|trace| trace.state == TraceState::InProgress),
+            folders,
+            sources,
             is_known: false,
-            folders: family.members.iter().flat_map(|member| &member.session.folders).cloned().collect(),
             put: all
                 .clone()
                 .flat_map(|(to, traces)| {
