@@ -181,6 +181,10 @@ fn the_archive_where_nothing_else_is() {
     let archive = file(&format!("-{}-unknown-linux-musl.tar.gz", std::env::consts::ARCH));
     done(Command::new("tar").arg("-xzf").arg(archive).arg("--strip-components=1").arg("-C").arg(root.path()));
     trial.assert_traces(|| within(root.path(), &trial, "/codex-traced"));
+    // A user's settings for programs with the same allocator.
+    let mut version = within(root.path(), &trial, "/codex-traced");
+    version.arg("--version").env("MIMALLOC_SHOW_STATS", "1").env("MIMALLOC_VERBOSE", "1");
+    assert_eq!(done(&mut version).stderr, "");
     // A server by a name that needs resolving, with certificates that are not there.
     let mut doctor = within(root.path(), &trial, "/codex-traced");
     doctor.args(["mlflow", "doctor"]).env("MLFLOW_CODEX_TRACING_ENABLED", "true");
