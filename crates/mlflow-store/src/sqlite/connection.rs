@@ -15,6 +15,9 @@ use std::time::Duration;
 
 const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
+/// More different statements than writing a trace takes.
+const STATEMENTS: usize = 64;
+
 /// How long a read waits for another process's write.
 const READ_BUSY: Duration = Duration::from_secs(2);
 
@@ -77,6 +80,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 /// Opens a connection for changes.
 fn connect_to(path: &Path, busy: Duration) -> Result<Connection> {
     let connection = open(path, FileSystem::from_path(path), busy)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "foreign_keys", true)?;
     // Wipes deleted content from the file's free pages.
     connection.pragma_update(None, "secure_delete", true)?;

@@ -7,7 +7,7 @@ use crate::mlflow_keys;
 use crate::trace::{Span, Trace};
 use crate::wire::{WireSpan, json, nanoseconds};
 use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, Params, params, params_from_iter};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,11 @@ pub(super) struct TraceRows<'a> {
     pub(super) shape: SchemaShape,
     pub(super) id: &'a str,
     pub(super) trace: &'a Trace,
+}
+
+/// Executes a statement that the connection compiles once. Returns the number of changed rows.
+pub(super) fn execute(connection: &Connection, sql: &str, values: impl Params) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute(values)
 }
 
 /// Inserts a row or updates it in place, except its first two columns. Unlike INSERT OR REPLACE, this deletes
@@ -39,7 +44,7 @@ pub(super) fn upsert(
     insert(connection, table, row, &otherwise)
 }
 
-/// Inserts a row that is not there, or does what the clause `otherwise` says; returns whether it wrote.
+/// Inserts a row that is not there, or does as the clause `otherwise` has it; returns whether it wrote.
 ///
 /// Without such a clause SQLite changes pages at once. With one it first copies each of them into a file, to take the row
 /// back: two writes a page, a third of an import's time (SQLite 3.54).
@@ -56,7 +61,7 @@ fn insert(
         vec!["?"; names.len()].join(", ")
     );
     let values = params_from_iter(row.into_iter().map(|(_, value)| value));
-    connection.prepare_cached(&sql)?.execute(values).map(|changed| changed > 0)
+    execute(connection, &sql, values).map(|changed| changed > 0)
 }
 
 /// The trace's rows of `trace_tags` or `trace_request_metadata`.
@@ -66,7 +71,7 @@ pub(super) fn pairs(
     id: &str,
 ) -> rusqlite::Result<BTreeMap<String, String>> {
     connection
-        .prepare(&format!("SELECT key, coalesce(value, '') FROM {table} WHERE request_id = ?"))?
+        .prepare_cached(&format!("SELECT key, coalesce(value, '') FROM {table} WHERE request_id = ?"))?
         .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
@@ -87,7 +92,7 @@ pub(super) fn write_tokens(
     let sql = format!("INSERT OR {how} INTO trace_metrics (request_id, key, value) VALUES (?, ?, ?)");
     for key in mlflow_keys::TOKEN_KEYS {
         if let Some(value) = tokens[key].as_f64() {
-            connection.execute(&sql, params![id, key, value])?;
+            execute(connection, &sql, params![id, key, value])?;
         }
     }
     Ok(())
@@ -98,7 +103,7 @@ pub(super) fn count_write(connection: &Connection, shape: SchemaShape, id: &str)
     if shape.counts_writes {
         let sql =
             "UPDATE trace_info SET db_payload_generation = db_payload_generation + 1 WHERE request_id = ?";
-        connection.execute(sql, [id])?;
+        execute(connection, sql, [id])?;
     }
     Ok(())
 }
@@ -150,7 +155,7 @@ impl TraceRows<'_> {
         let TraceRows { transaction, shape, id, trace } = self;
         let ours: BTreeSet<String> = trace.spans.iter().map(|span| span.id.to_string()).collect();
         let there: Vec<String> = transaction
-            .prepare("SELECT span_id FROM spans WHERE trace_id = ?")?
+            .prepare_cached("SELECT span_id FROM spans WHERE trace_id = ?")?
             .query_map([id], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for gone in there.iter().filter(|span| !ours.contains(*span)) {
@@ -165,7 +170,7 @@ impl TraceRows<'_> {
 
 fn delete_span_rows(from: &Connection, table: &str, [trace, span]: [&str; 2]) -> rusqlite::Result<()> {
     let sql = format!("DELETE FROM {table} WHERE trace_id = ? AND span_id = ?");
-    from.prepare_cached(&sql)?.execute([trace, span]).map(drop)
+    execute(from, &sql, [trace, span]).map(drop)
 }
 
 /// The width of `spans.model_name` and `spans.model_provider`, in characters. MLflow cuts longer values.
@@ -209,7 +214,7 @@ impl Facts {
         {
             let sql =
                 "INSERT OR IGNORE INTO span_metrics (trace_id, span_id, key, value) VALUES (?, ?, ?, ?)";
-            added += to.execute(sql, params![trace, span, key, value])?;
+            added += execute(to, sql, params![trace, span, key, value])?;
         }
         Ok(added)
     }

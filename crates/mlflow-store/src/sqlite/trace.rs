@@ -3,7 +3,7 @@
 
 use super::error::{Result, SqliteError};
 use super::experiment::{self, ExperimentRow};
-use super::rows::{TraceRows, count_write, object, pairs, upsert, write_tokens};
+use super::rows::{TraceRows, count_write, execute, object, pairs, upsert, write_tokens};
 use super::schema::SchemaShape;
 use crate::ids::TraceId;
 use crate::mlflow_keys;
@@ -67,7 +67,7 @@ pub(super) fn update(
 /// The id of the experiment that has the trace.
 fn home(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT experiment_id FROM trace_info WHERE request_id = ?";
-    transaction.query_row(sql, [id], |row| row.get(0)).optional()
+    transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()
 }
 
 fn write_all_but_spans(rows: TraceRows, experiment: &ExperimentRow) -> Result<()> {
@@ -110,15 +110,13 @@ fn write_location(rows: TraceRows, experiment: &ExperimentRow) -> Result<()> {
         (mlflow_keys::SPANS_LOCATION, mlflow_keys::IN_TRACKING_STORE),
         (mlflow_keys::ARTIFACT_LOCATION, artifacts.as_str()),
     ] {
-        transaction.execute(
-            "INSERT INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)
-             ON CONFLICT (request_id, key) DO NOTHING",
-            [id, key, value],
-        )?;
+        let sql = "INSERT INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)
+                   ON CONFLICT (request_id, key) DO NOTHING";
+        execute(transaction, sql, [id, key, value])?;
     }
     let elsewhere = "SELECT value FROM trace_tags WHERE request_id = ? AND key = ? AND value <> ?";
     let names = [id, mlflow_keys::SPANS_LOCATION, mlflow_keys::IN_TRACKING_STORE];
-    match transaction.query_row(elsewhere, names, |row| row.get(0)).optional()? {
+    match transaction.prepare_cached(elsewhere)?.query_row(names, |row| row.get(0)).optional()? {
         Some(location) => Err(SqliteError::Archived { trace: id.to_owned(), location }),
         None => Ok(()),
     }
@@ -130,7 +128,7 @@ fn write_tags(rows: TraceRows) -> rusqlite::Result<Record> {
     let mut there = pairs(transaction, "trace_tags", id)?;
     if !shape.totals.in_metadata() {
         let sql = "SELECT trace_name FROM trace_info WHERE request_id = ?";
-        let name: Option<String> = transaction.query_row(sql, [id], |row| row.get(0))?;
+        let name: Option<String> = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
         there.remove(mlflow_keys::TRACE_NAME);
         there.extend(name.map(|name| (mlflow_keys::TRACE_NAME.to_owned(), name)));
     }
@@ -140,16 +138,16 @@ fn write_tags(rows: TraceRows) -> rusqlite::Result<Record> {
     for (key, value) in &update.write {
         let is_name = key == mlflow_keys::TRACE_NAME;
         if is_name && shape.totals.in_columns() {
-            transaction
-                .execute("UPDATE trace_info SET trace_name = ? WHERE request_id = ?", [value.as_str(), id])?;
+            let sql = "UPDATE trace_info SET trace_name = ? WHERE request_id = ?";
+            execute(transaction, sql, [value.as_str(), id])?;
         }
         if !is_name || shape.totals.in_metadata() {
             let sql = "INSERT OR REPLACE INTO trace_tags (request_id, key, value) VALUES (?, ?, ?)";
-            transaction.execute(sql, [id, key, value])?;
+            execute(transaction, sql, [id, key, value])?;
         }
     }
     for key in &update.remove {
-        transaction.execute("DELETE FROM trace_tags WHERE request_id = ? AND key = ?", [id, key])?;
+        execute(transaction, "DELETE FROM trace_tags WHERE request_id = ? AND key = ?", [id, key])?;
     }
     Ok(update.record)
 }
@@ -159,10 +157,11 @@ fn write_metadata(rows: TraceRows, record: &Record) -> rusqlite::Result<()> {
     let sql = "DELETE FROM trace_request_metadata WHERE request_id = ? AND key GLOB ?";
     let personal = mlflow_keys::PERSONAL.into_iter().filter(|_| trace.is_metadata_only());
     for key in [OUR_METADATA].into_iter().chain(mlflow_keys::TOTALS).chain(personal) {
-        transaction.execute(sql, [id, key])?;
+        execute(transaction, sql, [id, key])?;
     }
-    let mut put = transaction
-        .prepare("INSERT OR REPLACE INTO trace_request_metadata (request_id, key, value) VALUES (?, ?, ?)")?;
+    let mut put = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO trace_request_metadata (request_id, key, value) VALUES (?, ?, ?)",
+    )?;
     for (key, value) in &trace.metadata {
         if shape.totals.in_metadata() || !mlflow_keys::TOTALS.contains(&key.as_str()) {
             put.execute(params![id, key, cut(value, mlflow_keys::METADATA_WIDTH)])?;
