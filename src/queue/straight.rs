@@ -14,6 +14,7 @@ use mlflow_store::trace::Trace;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 /// Traces in one write.
@@ -56,11 +57,15 @@ pub fn deliver_straight<'a>(
             }
             let traces: Vec<&Trace> = some.iter().map(|at| &*entries[*at].trace).collect();
             let mut export = || connect(target, experiment).ok()?.export_together(&traces);
-            let taken = catch_unwind(AssertUnwindSafe(&mut export));
-            let Some(taken) = taken.ok().flatten() else { break };
+            let (taken, made) = thread::scope(|scope| {
+                // Their digests take as long as the write.
+                let made = scope.spawn(|| receipts_for(&traces, target));
+                (catch_unwind(AssertUnwindSafe(&mut export)), made.join())
+            });
+            let (Some(taken), Ok(made)) = (taken.ok().flatten(), made) else { break };
             let now = Timestamp::now();
-            let kept = traces.iter().zip(taken).map(|(trace, taken)| {
-                let receipt = Receipt::from_trace(target.clone(), taken.experiment_id, now, trace);
+            let kept = traces.iter().zip(taken).zip(made).map(|((trace, taken), receipt)| {
+                let receipt = Receipt { experiment_id: taken.experiment_id, delivered_at: now, ..receipt };
                 (trace.id, StoredReceipt { receipt, rank: Rank::from_trace(trace), bytes: 0 })
             });
             if receipts.keep_all(kept).is_ok() {
@@ -69,6 +74,13 @@ pub fn deliver_straight<'a>(
         }
     }
     is_delivered
+}
+
+/// The receipts for a write that is under way, without its experiment and time.
+fn receipts_for(traces: &[&Trace], target: &Target) -> Vec<Receipt> {
+    let receipt =
+        |trace: &&Trace| Receipt::from_trace(target.clone(), String::new(), Timestamp::UNIX_EPOCH, trace);
+    traces.iter().map(receipt).collect()
 }
 
 impl Way<'_> {
