@@ -1,4 +1,4 @@
-//! What a terminal and pipes carry through codex-traced beside what they carry without it, in one run.
+//! What a terminal and pipes carry through codex-traced compared with what they carry without it, in one run.
 //!
 //! `cargo bench --bench relay -- bulk|echo|start [COUNT]`; without words all three. On a quiet machine only.
 //! `BENCH_LAUNCHER=FILE` measures another build, `FILE:FILE` several in turn (start only).
@@ -296,7 +296,7 @@ fn start(mut command: Command) -> Start {
     measured(out, child, began)
 }
 
-/// It says when it began.
+/// The program prints when it began.
 fn measured(mut out: impl Read, mut child: Child, began: u64) -> Start {
     let since = |at: u64| (at - began) as f64 / 1000.0;
     let mut said = [0; 64];

@@ -1,7 +1,7 @@
-//! How fast is a large rollout read and built, beside Python's `json.loads` over the same lines, and in how much
+//! How fast is a large rollout read and built, compared with Python's `json.loads` over the same lines, and in how much
 //! memory? `cargo run --release --example read_rate [megabytes]`
 //!
-//! In time of the processor, so that whatever else the machine does says little.
+//! In time of the processor, on which other work of the machine has little effect.
 
 use codex_session::session::{self, Writer};
 use codex_traced::claim::thread_record::ThreadRecord;
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// An odd number, for a median. What else the machine does only adds: the best of them says most.
+/// An odd number, for a median. Other work of the machine only adds, so the best figure is the most exact one.
 const ROUNDS: usize = 11;
 
 const ORIGINAL: &str = "tests/corpus/0.169.0/scale-61.jsonl";

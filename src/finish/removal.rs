@@ -118,7 +118,7 @@ pub fn remove_session(
             Err(error) => removal.failures.push(format!("{}: {error}", entry.path.display())),
         }
     }
-    // The cache may name the session's folders. The next import writes it anew.
+    // The cache may name the session's folders. The next import writes another one.
     if let Err(error) = disk::remove(&paths.imported()) {
         removal.failures.push(format!("{}: {error}", paths.imported().display()));
     }

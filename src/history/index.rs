@@ -1,4 +1,4 @@
-//! The index on disk: a SQLite database that is made anew where it is damaged, or another version's.
+//! The index on disk: a SQLite database, made again where it is damaged or of another version.
 
 use common::disk;
 use common::printable::hex;
@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What another schema holds is made anew.
+/// An index with another schema is made again.
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Longest wait for another process's write.
@@ -69,7 +69,7 @@ impl IndexError {
 
 impl Index {
     /// Opens the index, or makes an empty one. `maker`: the version of the program, and the rules that redact texts;
-    /// what another one made is made anew. Errors: the folder takes no file.
+    /// an index of another maker is made again. Errors: the folder takes no file.
     pub fn open(path: &Path, maker: &str) -> Result<Index, IndexError> {
         let opened = Index::connect(path).and_then(|index| Ok((index.is_made_by(maker)?, index)));
         match opened {

@@ -68,7 +68,7 @@ const QUERY: &str = "SELECT p.at, v.provider, v.model, p.input, p.cached, p.cach
     JOIN service v ON v.id = p.service WHERE p.at >= ?1 AND p.at < ?2";
 
 impl Index {
-    /// Each response once, whatever forked or resumed its session.
+    /// Each response once, also of forked and resumed sessions.
     pub fn usage(
         &self,
         keys: &[UsageKey],

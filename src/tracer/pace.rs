@@ -34,7 +34,7 @@ pub(super) enum Work {
     Load(Duration),
 }
 
-/// What this thread has had of the CPU. On a busy machine the time that passes says little of the work.
+/// What this thread has had of the CPU. On a busy machine the time that passes is no measure of the work.
 pub(super) fn cpu_time() -> Duration {
     #[cfg(target_os = "linux")]
     let who = UsageWho::RUSAGE_THREAD;

@@ -3,8 +3,8 @@
 //! It is a cache. It holds one digest of what a session's traces are made from, and one of the receipts for them. The next
 //! import reads a session where either differs.
 
+use super::outcome::{ImportOutcome, ImportedSession};
 use super::select::Subagents;
-use super::work::{ImportOutcome, ImportedSession};
 use crate::claim::claims::claimed_threads;
 use crate::claim::thread_record::file_of;
 use crate::finish::context::Context;
@@ -162,7 +162,7 @@ impl<'a> KnownSessions<'a> {
 
     /// Without a file the next import reads the sessions again.
     fn save(mut self) {
-        // `mlflow forget` may have removed receipts meanwhile.
+        // `mlflow forget` may have removed receipts since.
         let mut sessions = std::mem::take(&mut self.sessions);
         sessions.retain(|_, known| self.receipts_of(&known.traces).as_ref() == Some(&known.receipts));
         let path = self.context.paths.imported();

@@ -1,6 +1,7 @@
 //! `mlflow import` and `mlflow trace-latest`: trace sessions that ran without codex-traced.
 
 mod known;
+mod outcome;
 mod report;
 mod room;
 mod select;
@@ -21,9 +22,10 @@ use crate::settings::Settings;
 use known::KnownSessions;
 use launch::exit::ChildExit;
 use nix::libc::SIGINT;
+use outcome::ImportOutcome;
 use select::Selection;
 use std::time::Duration;
-use work::{ImportOutcome, ImportRun};
+use work::ImportRun;
 
 pub(super) fn run(import: &Import, world: &World) -> Result<ChildExit, CommandError> {
     begin(import, world, |home, settings| {

@@ -1,7 +1,7 @@
 //! What an import prints in the end.
 
+use super::outcome::{ImportOutcome, ImportedSession};
 use super::select::Selection;
-use super::work::{ImportOutcome, ImportedSession};
 use crate::command::progress::FEW;
 use crate::command::text_layout::prompt_line;
 use crate::queue::target_state::TargetState;

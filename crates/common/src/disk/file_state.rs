@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileState {
     pub bytes: u64,
-    /// Nanoseconds since 1970, of the last change to the file or to what the folder says of it.
+    /// Nanoseconds since 1970, of the last change to the file or to its name, mode or owner.
     pub changed: i64,
     pub inode: u64,
 }
