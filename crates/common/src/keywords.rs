@@ -4,6 +4,13 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::dfa::DFA;
 use aho_corasick::{Anchored, MatchKind};
 
+/// Parts of a long text that are walked side by side: each step waits for the one before, which takes five cycles of a
+/// processor that could do other steps.
+const LANES: usize = 4;
+
+/// Bytes of a text for which that pays.
+const LONG: usize = 256;
+
 /// The words as one automaton. It is walked here, state by state: most texts of a session are so short that the set-up of
 /// aho-corasick's own search takes longer than their bytes.
 pub struct Keywords {
@@ -43,14 +50,45 @@ impl Keywords {
 
     /// All words in the text, also those within others, by their ends.
     pub fn all_in(&self, text: &str) -> Vec<Keyword> {
-        let (mut state, mut found) = (self.start, Vec::new());
-        for (at, byte) in text.bytes().enumerate() {
-            state = self.automaton.next_state(Anchored::No, state, byte);
-            if self.automaton.is_match(state) {
-                self.add(state, at + 1, &mut found);
+        let bytes = text.as_bytes();
+        let mut found = Vec::new();
+        if bytes.len() < LONG {
+            self.walk(self.start, bytes, 0, &mut found);
+            return found;
+        }
+        let part = bytes.len() / LANES;
+        let (mut states, mut others) = ([self.start; LANES], [const { Vec::new() }; LANES]);
+        for (lane, state) in states.iter_mut().enumerate().skip(1) {
+            // A word that ends in this part begins at most so far before it. Words before it are of the part before.
+            let before = (self.automaton.max_pattern_len() - 1).min(lane * part);
+            for byte in &bytes[lane * part - before..lane * part] {
+                *state = self.automaton.next_state(Anchored::No, *state, *byte);
             }
         }
+        let parts: [&[u8]; LANES] = std::array::from_fn(|lane| &bytes[lane * part..(lane + 1) * part]);
+        let [first, second, third, fourth] = parts;
+        for (at, (((a, b), c), d)) in first.iter().zip(second).zip(third).zip(fourth).enumerate() {
+            for (lane, byte) in [*a, *b, *c, *d].into_iter().enumerate() {
+                states[lane] = self.automaton.next_state(Anchored::No, states[lane], byte);
+                if self.automaton.is_match(states[lane]) {
+                    self.add(states[lane], lane * part + at + 1, &mut others[lane]);
+                }
+            }
+        }
+        found.extend(others.into_iter().flatten());
+        let [.., last] = states;
+        self.walk(last, &bytes[LANES * part..], LANES * part, &mut found);
         found
+    }
+
+    /// `offset`: the bytes before these.
+    fn walk(&self, mut state: StateID, bytes: &[u8], offset: usize, found: &mut Vec<Keyword>) {
+        for (at, byte) in bytes.iter().enumerate() {
+            state = self.automaton.next_state(Anchored::No, state, *byte);
+            if self.automaton.is_match(state) {
+                self.add(state, offset + at + 1, found);
+            }
+        }
     }
 
     #[cold]
@@ -82,6 +120,17 @@ mod tests {
             let all: Vec<_> = all.iter().map(|found| (found.word, &text[found.start..found.end])).collect();
             assert_eq!(all, expected, "{text}");
             assert_eq!(keywords.any_in(text), !expected.is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_has_the_words_of_its_parts_and_those_across() {
+        let keywords = Keywords::new(["token", "api_token", "key", "y a"]);
+        let text = "an api_token, a key and no tok".repeat(40);
+        for length in LONG - 1..text.len() {
+            let mut expected = Vec::new();
+            keywords.walk(keywords.start, &text.as_bytes()[..length], 0, &mut expected);
+            assert_eq!(keywords.all_in(&text[..length]), expected, "{length}");
         }
     }
 }
