@@ -49,8 +49,8 @@ fn replace_in(value: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(replace_in),
         Value::Object(values) => {
             // MCP's shape of images and audio: `{"type": "image", "mimeType": "image/png", "data": "…"}`.
-            if let (Some(Value::String(kind)), Some(Value::String(data))) =
-                (values.get("mimeType"), values.get("data"))
+            if let Some(Value::String(kind)) = values.get("mimeType")
+                && let Some(Value::String(data)) = values.get("data")
             {
                 let note = content::note(kind, data);
                 values.insert("data", note.into());

@@ -148,12 +148,12 @@ fn rewrite_fields(object: &mut Map, rewriter: &mut impl RewriteTexts) {
 
 /// `{"name": "DB_PASSWORD", "value": "…"}`
 fn rewrite_named_value(object: &mut Map, rewriter: &mut impl RewriteTexts) {
+    if !object.keys().any(|key| matches!(key.as_str(), "value" | "Value")) {
+        return;
+    }
+    let name = ["name", "key", "Name", "Key"].iter().find_map(|key| object.get(key)?.as_text());
+    let Some(name) = name.cloned() else { return };
     for key in ["value", "Value"] {
-        if !object.contains_key(key) {
-            continue;
-        }
-        let name = ["name", "key", "Name", "Key"].iter().find_map(|key| object.get(key)?.as_text());
-        let Some(name) = name.cloned() else { return };
         if let Some(Value::String(text)) = object.get_mut(key) {
             store(rewriter.value_of(&name, text), text);
         }
@@ -166,7 +166,8 @@ fn rewrite_named_value(object: &mut Map, rewriter: &mut impl RewriteTexts) {
 /// A Rust text never holds half a pair. But MLflow parses a text that is JSON again, and decodes `\ud800` or `\u0000`
 /// in it.
 pub(super) fn storable(text: &str) -> Option<String> {
-    let without_nul = text.contains('\0').then(|| text.replace('\0', NUL.encode_utf8(&mut [0; 4])));
+    let has_nul = memchr::memchr(0, text.as_bytes()).is_some();
+    let without_nul = has_nul.then(|| text.replace('\0', NUL.encode_utf8(&mut [0; 4])));
     let is_json = text.trim_start().starts_with(['{', '[', '"']);
     let mended = is_json.then(|| escapes::mended(without_nul.as_deref().unwrap_or(text))).flatten();
     mended.or(without_nul)

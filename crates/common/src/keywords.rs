@@ -40,6 +40,7 @@ impl Keywords {
     }
 
     /// Whether the text holds any of the words.
+    #[inline(never)]
     pub fn any_in(&self, text: &str) -> bool {
         let mut state = self.start;
         text.bytes().any(|byte| {
@@ -49,6 +50,8 @@ impl Keywords {
     }
 
     /// All words in the text, also those within others, by their ends.
+    // In a caller that is compiled for size it would be compiled for size too.
+    #[inline(never)]
     pub fn all_in(&self, text: &str) -> Vec<Keyword> {
         let bytes = text.as_bytes();
         let mut found = Vec::new();
