@@ -108,6 +108,11 @@ impl Paths {
         self.folder.join("imported.json")
     }
 
+    /// Held by the import that writes them.
+    pub fn imported_lock(&self) -> PathBuf {
+        self.folder.join(".lock-imported")
+    }
+
     /// The price lists of `mlflow prices --update`.
     pub fn prices(&self) -> PathBuf {
         self.folder.join("prices.json")

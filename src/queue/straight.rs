@@ -59,8 +59,9 @@ pub fn deliver_straight<'a>(
             let mut export = || connect(target, experiment).ok()?.export_together(&traces);
             let (taken, made) = thread::scope(|scope| {
                 // Their digests take as long as the write.
-                let made = scope.spawn(|| receipts_for(&traces, target));
-                (catch_unwind(AssertUnwindSafe(&mut export)), made.join())
+                let made = thread::Builder::new().spawn_scoped(scope, || receipts_for(&traces, target));
+                let taken = catch_unwind(AssertUnwindSafe(&mut export));
+                (taken, made.map_or_else(|_| Ok(receipts_for(&traces, target)), |made| made.join()))
             });
             let (Some(taken), Ok(made)) = (taken.ok().flatten(), made) else { break };
             let now = Timestamp::now();

@@ -33,13 +33,13 @@ fn store<T: From<String>>(new: Option<String>, text: &mut T) {
     }
 }
 
-/// Passes every text of the trace to `rewriter`, but for words of the program's source: they hold nothing of a session. A new field of the model breaks the patterns here at compile time.
+/// Passes every text of the trace to `rewriter`, but for words of the program's source: they hold nothing of a session.
 pub(super) fn rewrite_texts(trace: &mut Trace, rewriter: &mut impl RewriteTexts) {
     rewrite_information(trace, rewriter);
     trace.spans.iter_mut().for_each(|span| rewrite_span(span, rewriter));
 }
 
-/// Passes every text outside of spans to `rewriter`.
+/// Passes every text outside of spans to `rewriter`. A new field of the model breaks the pattern here at compile time.
 pub(super) fn rewrite_information(trace: &mut Trace, rewriter: &mut impl RewriteTexts) {
     let Trace {
         id: _,

@@ -4,15 +4,15 @@ use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::dfa::DFA;
 use aho_corasick::{Anchored, MatchKind};
 
-/// Parts of a long text that are walked side by side: each step waits for the one before, which takes five cycles of a
-/// processor that could do other steps.
+/// Parts of a long text that are walked side by side. A step waits for the one before it, and a processor has room for
+/// others in that time.
 const LANES: usize = 4;
 
 /// Bytes of a text for which that pays.
 const LONG: usize = 256;
 
-/// The words as one automaton. It is walked here, state by state: most texts of a session are so short that the set-up of
-/// aho-corasick's own search takes longer than their bytes.
+/// The words as one automaton, walked state by state. Most texts of a session are short: the set-up of aho-corasick's own
+/// search would take longer than their bytes.
 pub struct Keywords {
     automaton: DFA,
     start: StateID,
@@ -63,7 +63,7 @@ impl Keywords {
         let (mut states, mut others) = ([self.start; LANES], [const { Vec::new() }; LANES]);
         for (lane, state) in states.iter_mut().enumerate().skip(1) {
             // A word that ends in this part begins at most so far before it. Words before it are of the part before.
-            let before = (self.automaton.max_pattern_len() - 1).min(lane * part);
+            let before = self.automaton.max_pattern_len().saturating_sub(1).min(lane * part);
             for byte in &bytes[lane * part - before..lane * part] {
                 *state = self.automaton.next_state(Anchored::No, *state, *byte);
             }
@@ -128,6 +128,7 @@ mod tests {
 
     #[test]
     fn a_long_text_has_the_words_of_its_parts_and_those_across() {
+        assert_eq!(Keywords::new([""; 0]).all_in(&"key ".repeat(LONG)), []);
         let keywords = Keywords::new(["token", "api_token", "key", "y a"]);
         let text = "an api_token, a key and no tok".repeat(40);
         for length in LONG - 1..text.len() {

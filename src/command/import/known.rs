@@ -40,6 +40,8 @@ pub(super) struct KnownSessions<'a> {
     claimed: BTreeSet<ThreadId>,
     /// What the rules in folders allow. Many sessions have the same folders.
     allowed: Mutex<HashMap<BTreeSet<String>, Option<Content>>>,
+    /// Another import with other settings may send other forms of the same traces.
+    _lock: disk::FileLock,
 }
 
 /// A session whose traces all have receipts.
@@ -61,14 +63,20 @@ struct KnownFile {
 }
 
 impl<'a> KnownSessions<'a> {
-    /// Empty without a file, or where another maker wrote it. None without a salt for placeholders.
+    /// Empty without a file, or where another maker wrote it. None without a salt for placeholders, while another import
+    /// runs, and where traces have images: those are read from the files a second time.
     pub(super) fn load(context: &'a Context<'a>, subagents: &'a Subagents) -> Option<KnownSessions<'a>> {
+        if context.settings().shows_images {
+            return None;
+        }
         let maker = maker(context)?;
+        let lock = disk::try_lock(&context.paths.imported_lock()).ok().flatten()?;
         let file = fs::read(context.paths.imported()).ok();
         let file = file.and_then(|bytes| serde_json::from_slice::<KnownFile>(&bytes).ok());
         let sessions = file.filter(|file| file.maker == maker).map(|file| file.sessions).unwrap_or_default();
         let claimed = claimed_threads(&context.paths);
-        Some(KnownSessions { context, subagents, maker, sessions, claimed, allowed: Mutex::default() })
+        let allowed = Mutex::default();
+        Some(KnownSessions { context, subagents, maker, sessions, claimed, allowed, _lock: lock })
     }
 
     /// The session, if it need not be read.
