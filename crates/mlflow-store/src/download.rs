@@ -107,9 +107,13 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let line = std::io::BufReader::new(&stream).lines().next().unwrap().unwrap();
-                let path = line.split(' ').nth(1).unwrap();
-                let _ = (&stream).write_all(format!("HTTP/1.1 {}", answer(path)).as_bytes());
+                // To the end of the head: what is unread makes the end of the connection a reset.
+                let head = std::io::BufReader::new(&stream).lines().map(Result::unwrap);
+                let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
+                let path = head[0].split(' ').nth(1).unwrap();
+                // Else the client may send its next request into a connection that ends.
+                let answer = answer(path).replacen("\r\n", "\r\nconnection: close\r\n", 1);
+                let _ = (&stream).write_all(format!("HTTP/1.1 {answer}").as_bytes());
             }
         });
         url

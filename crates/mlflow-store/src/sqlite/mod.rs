@@ -6,6 +6,7 @@ mod error;
 mod experiment;
 mod rows;
 mod schema;
+mod span_contents;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -26,6 +27,7 @@ use jiff::Timestamp;
 use nix::unistd::{AccessFlags, access};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params_from_iter};
 use schema::SchemaShape;
+use span_contents::{Contents, with_contents};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -91,6 +93,15 @@ impl SqliteExporter {
     /// Writes all traces or none.
     fn write(&self, traces: &[&Trace], busy: Duration) -> Result<Vec<Delivered>> {
         traces.iter().try_for_each(|trace| trace.check_tree())?;
+        with_contents(traces, |contents| self.write_with(contents, traces, busy))
+    }
+
+    fn write_with(
+        &self,
+        contents: &mut Contents,
+        traces: &[&Trace],
+        busy: Duration,
+    ) -> Result<Vec<Delivered>> {
         // A connection that stays open would write to a file that was deleted or replaced since.
         let mut connection = connect(&self.path, busy)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -99,7 +110,7 @@ impl SqliteExporter {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let mut delivered = Vec::with_capacity(traces.len());
         for trace in traces {
-            let experiment = trace::write(&transaction, shape, trace, &self.experiment, folder)?;
+            let experiment = trace::write(&transaction, shape, trace, contents, &self.experiment, folder)?;
             delivered
                 .push(Delivered { experiment_id: experiment.to_string(), spans_sent: trace.spans.len() });
         }
@@ -114,7 +125,9 @@ impl SqliteExporter {
         let (mut connection, _) = connect_to_existing(&self.path, self.busy)?.ok_or_else(gone)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let shape = SchemaShape::read(&transaction)?;
-        let experiment = trace::update(&transaction, shape, changes)?.ok_or_else(gone)?;
+        let experiment =
+            with_contents(&[changes], |contents| trace::update(&transaction, shape, changes, contents))?
+                .ok_or_else(gone)?;
         transaction.commit()?;
         Ok(Delivered { experiment_id: experiment.to_string(), spans_sent: changes.spans.len() })
     }

@@ -2,10 +2,11 @@
 //! reads.
 
 use super::schema::SchemaShape;
+use super::span_contents::Contents;
 use crate::derived_attributes::attribute;
 use crate::mlflow_keys;
 use crate::trace::{Span, Trace};
-use crate::wire::{WireSpan, json, nanoseconds};
+use crate::wire::{json, nanoseconds};
 use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, Params, params, params_from_iter};
 use serde_json::Value;
@@ -110,11 +111,12 @@ pub(super) fn count_write(connection: &Connection, shape: SchemaShape, id: &str)
 
 impl TraceRows<'_> {
     /// Writes those of the spans that are new or not the same as their row.
-    pub(super) fn write_spans(self, experiment: i64) -> rusqlite::Result<()> {
+    pub(super) fn write_spans(self, experiment: i64, contents: &mut Contents) -> rusqlite::Result<()> {
         let TraceRows { transaction, shape, id, trace } = self;
         let sql = "SELECT EXISTS (SELECT 1 FROM spans WHERE trace_id = ?)";
         let is_known: bool = transaction.prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
         for span in &trace.spans {
+            let content = contents.next().expect("each span has a content");
             let span_id = span.id.to_string();
             let facts = Facts::from_span(span);
             let mut row: Vec<(&str, Sql)> = vec![
@@ -127,7 +129,7 @@ impl TraceRows<'_> {
                 ("status", span.status.as_str().to_owned().into()),
                 ("start_time_unix_nano", nanoseconds(span.started_at).into()),
                 ("end_time_unix_nano", nanoseconds(span.ended_at).into()),
-                ("content", json(&WireSpan::from_span(trace, span)).into()),
+                ("content", content.into()),
             ];
             if shape.span_facts.in_metrics() {
                 row.push(("dimension_attributes", facts.dimensions().into()));

@@ -5,6 +5,7 @@ use super::error::{Result, SqliteError};
 use super::experiment::{self, ExperimentRow};
 use super::rows::{TraceRows, count_write, execute, object, pairs, upsert, write_tokens};
 use super::schema::SchemaShape;
+use super::span_contents::Contents;
 use crate::ids::TraceId;
 use crate::mlflow_keys;
 use crate::tags::{self, Record, TagUpdate};
@@ -23,11 +24,12 @@ use std::path::Path;
 const OUR_METADATA: &str = "codex.*";
 
 /// Stores the trace in the experiment that already has it, or else in the wanted one, and returns the
-/// experiment's id.
+/// experiment's id. `contents`: those of its spans come next.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     shape: SchemaShape,
     trace: &Trace,
+    contents: &mut Contents,
     wanted: &Experiment,
     folder: &Path,
 ) -> Result<i64> {
@@ -38,7 +40,7 @@ pub(super) fn write(
     };
     let rows = TraceRows { transaction, shape, id, trace };
     write_all_but_spans(rows, &experiment)?;
-    rows.write_spans(experiment.id)?;
+    rows.write_spans(experiment.id, contents)?;
     rows.delete_other_spans()?;
     count_write(transaction, shape, id)?;
     Ok(experiment.id)
@@ -50,6 +52,7 @@ pub(super) fn update(
     transaction: &Transaction<'_>,
     shape: SchemaShape,
     changes: &Trace,
+    contents: &mut Contents,
 ) -> Result<Option<i64>> {
     let id = &changes.id.to_string();
     let Some(there) = home(transaction, id)? else { return Ok(None) };
@@ -59,7 +62,7 @@ pub(super) fn update(
         Some(_) => write_all_but_spans(rows, &experiment)?,
         None => write_location(rows, &experiment)?,
     }
-    rows.write_spans(experiment.id)?;
+    rows.write_spans(experiment.id, contents)?;
     count_write(transaction, shape, id)?;
     Ok(Some(experiment.id))
 }
