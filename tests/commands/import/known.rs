@@ -80,13 +80,9 @@ const ONE_NEW: &str = "1 new, 0 updated, 24 unchanged, 0 failed";
 #[test]
 fn a_session_whose_file_changed_is_read_again() {
     let imported = Imported::new();
-    // A line that means nothing for the trace.
+    // A line of an unknown kind: the trace counts it.
     imported.append(r#"{"timestamp":"2026-10-01T11:00:00.000Z","type":"unheard_of","payload":{}}"#);
-    let (outcome, log) = imported.import(&["--all"]);
-    assert_eq!(outcome.end, End::Code(0), "{outcome:?}");
-    let are_one_or_none_updated = [UNCHANGED, ONE_UPDATED].contains(&summary(&outcome));
-    assert!(are_one_or_none_updated, "{outcome:?}");
-    assert!(log.contains("import: 24 of 25 sessions are as"), "{log}");
+    imported.again(ONE_UPDATED, COUNT - 1);
     imported.again(UNCHANGED, COUNT);
     // The same bytes in another file.
     let path = &imported.copies[0].path;
