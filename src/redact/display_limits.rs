@@ -3,6 +3,9 @@
 //!
 //! Runs after redaction: no rule recognizes half a secret, and some need the name next to the value.
 
+#[cfg(test)]
+mod tests;
+
 use common::json::text::Text;
 use common::json::value::{Map, Value};
 use mlflow_store::trace::{LAST_WORDS_CHARACTERS, PREVIEW_CHARACTERS, Span, SpanStatus, SpanType, Trace};
@@ -36,6 +39,27 @@ pub(super) fn cut_information(trace: &mut Trace) {
             *value = first(value, METADATA_CHARACTERS);
         }
     }
+}
+
+/// Whether [`cut_span`] may change the span: true for few that it does not change, and for all others that it does.
+pub(super) fn may_exceed(span: &Span) -> bool {
+    fn is_long(value: &Value, depth: usize) -> bool {
+        match value {
+            Value::String(text) => text.len() > LONGEST_MESSAGE,
+            Value::Array(_) | Value::Object(_) if depth == DEEPEST => true,
+            Value::Array(values) => values.iter().any(|value| is_long(value, depth + 1)),
+            Value::Object(values) => values.iter().any(|(_, value)| is_long(value, depth + 1)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    let is_long_error =
+        matches!(&span.status, SpanStatus::Error { message } if message.len() > LONGEST_STATUS);
+    let mut attributes = span.attributes.iter();
+    is_long_error
+        || !span.events.is_empty()
+        || is_long(&span.inputs, 0)
+        || is_long(&span.outputs, 0)
+        || attributes.any(|(_, value)| is_long(value, 1))
 }
 
 /// The last step of redaction: cuts the message of an error, and every text above its limit.
@@ -163,94 +187,4 @@ fn nest_text(value: &mut Value) {
 /// The text, at the top or one level down.
 pub fn text_of(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get(TEXT)?.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_long_text_is_cut_by_characters_and_marked() {
-        assert_eq!([first("äöü", 3), first("äöüß", 3)], ["äöü", "äö…"]);
-        assert_eq!([last("äöü", 3), last("äöüß", 3)], ["äöü", "…öüß"]);
-    }
-
-    #[test]
-    fn both_ends_of_a_long_value_stay_and_the_mark_counts_the_cut_bytes() {
-        assert_eq!(shortened("abcdefgh", 8), None);
-        assert_eq!(shortened("abcdefghi", 8).as_deref(), Some("abcd\n[… 1 of 9 bytes cut …]\nfghi"));
-        // Never splits a character.
-        assert_eq!(shortened("aäöüäöüb", 6).as_deref(), Some("aä\n[… 8 of 14 bytes cut …]\nüb"));
-    }
-
-    #[test]
-    fn values_below_the_deepest_level_become_text() {
-        let nested =
-            |levels: usize, core: &str| format!("{}{core}{}", "[".repeat(levels), "]".repeat(levels));
-        for levels in [1, DEEPEST, DEEPEST + 1, 127] {
-            let mut value: Value = serde_json::from_str(&nested(levels, "7")).unwrap();
-            limit(&mut value, 0);
-            let expected = match levels.checked_sub(DEEPEST) {
-                None | Some(0) => nested(levels, "7"),
-                Some(deeper) => nested(DEEPEST, &format!("{:?}", nested(deeper, "7"))),
-            };
-            assert_eq!(value.to_string(), expected, "{levels}");
-        }
-    }
-
-    #[test]
-    fn a_message_of_a_conversation_is_cut_shorter_than_the_prompt() {
-        use jiff::Timestamp;
-        use mlflow_store::ids::SpanId;
-        let long = "x".repeat(LONGEST_MESSAGE + 10);
-        let message = json!({"role": "user", "content": long});
-        let mut span = Span {
-            id: SpanId([1; 8]),
-            parent: None,
-            name: String::new(),
-            span_type: SpanType::Agent,
-            status: SpanStatus::Ok,
-            started_at: Timestamp::UNIX_EPOCH,
-            ended_at: Timestamp::UNIX_EPOCH,
-            inputs: json!({"prompt": long, "messages": [message, {"content": null}, 7]}).into(),
-            outputs: json!({"response": long, "choices": [{"message": message}, {}]}).into(),
-            attributes: Map::new(),
-            events: Vec::new(),
-        };
-        limit_conversation(&mut span);
-        let length = |value: &Value| value.as_str().map(str::len);
-        let cut = [&span.inputs["messages"][0]["content"], &span.outputs["choices"][0]["message"]["content"]];
-        for text in cut {
-            assert!(text.as_str().unwrap().contains("\n[… 10 of 65546 bytes cut …]\n"), "{text}");
-        }
-        assert_eq!([&span.inputs["prompt"], &span.outputs["response"]].map(length), [Some(long.len()); 2]);
-    }
-
-    #[test]
-    fn nested_texts_are_cut() {
-        let long = "x".repeat(LONGEST_TEXT + 10);
-        let mut value = Value::from(json!({"a": [{"b": long}], "c": "short", "d": 7}));
-        limit(&mut value, 0);
-        let text = value["a"][0]["b"].as_str().unwrap();
-        assert!(text.contains("[… 10 of 1048586 bytes cut …]"), "{}", text.len());
-        assert_eq!((value["c"].as_str(), value["d"].as_u64()), (Some("short"), Some(7)));
-    }
-
-    #[test]
-    fn only_a_text_of_several_lines_moves_one_level_down() {
-        let table = [
-            (json!("one\n"), json!("one\n")),
-            (json!("one\ntwo"), json!({"text": "one\ntwo"})),
-            (json!(["one\ntwo"]), json!(["one\ntwo"])),
-            (json!({"text": "one\ntwo"}), json!({"text": "one\ntwo"})),
-            (json!(7), json!(7)),
-        ];
-        for (before, after) in table {
-            let mut value = Value::from(before.clone());
-            nest_text(&mut value);
-            assert_eq!(serde_json::to_value(&value).unwrap(), after, "{before}");
-            assert_eq!(text_of(&value), before.as_str().or(before["text"].as_str()), "{before}");
-        }
-    }
 }

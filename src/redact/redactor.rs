@@ -7,7 +7,7 @@ use super::metadata_only::keep_metadata;
 use super::placeholder::Salt;
 use super::rules::Rules;
 use super::secret_pass::{self, Finds, KnownSecrets, SecretPass};
-use super::texts::{RewriteTexts, rewrite_information, rewrite_span, rewrite_texts, storable};
+use super::texts::{RewriteTexts, rewrite_texts, storable};
 use crate::settings::file::ConfigFile;
 use crate::settings::modes::Content;
 use common::json::text::Text;
@@ -93,14 +93,24 @@ impl Redactor {
                 trace.spans.iter_mut().for_each(inline_files::replace);
                 keep_metadata(&mut trace);
                 self.redact_tags(&mut trace);
+                rewrite_texts(&mut trace, &mut storable);
+                shown(trace)
             }
             Content::Full => {
+                let mut long = Vec::new();
+                let nested = |at, span: &mut Span| {
+                    display_limits::nest(span);
+                    if display_limits::may_exceed(span) {
+                        long.push(at);
+                    }
+                };
                 let pass = SecretPass::new(&self.finder, &self.salt);
-                let finds = pass.redact(&mut trace, inline_files::replace);
+                let finds = pass.redact(&mut trace, inline_files::replace, nested);
                 self.add_counts(&mut trace, &finds);
+                long.into_iter().for_each(|at| display_limits::cut_span(&mut trace.spans[at]));
+                with_shown_information(trace)
             }
         }
-        shown(trace)
     }
 
     /// As `redact`, for a trace that was redacted before, perhaps with fewer rules. Placeholders and notes stay.
@@ -108,7 +118,7 @@ impl Redactor {
         match content {
             Content::Metadata => self.redact(trace, content),
             Content::Full => {
-                let finds = SecretPass::new(&self.finder, &self.salt).redact(&mut trace, |_| ());
+                let finds = SecretPass::new(&self.finder, &self.salt).redact(&mut trace, |_| (), |_, _| ());
                 let before = trace.metadata.get(REDACTIONS).and_then(|json| serde_json::from_str(json).ok());
                 self.add_counts_to(before.unwrap_or_default(), &mut trace, &finds);
                 // Its texts are within their limits: to cut them again would cut the notes.
@@ -125,6 +135,7 @@ impl Redactor {
             Content::Metadata => {
                 keep_metadata(&mut part);
                 self.redact_tags(&mut part);
+                rewrite_texts(&mut part, &mut storable);
             }
             Content::Full => {
                 let known = std::mem::take(&mut memory.known);
@@ -183,16 +194,18 @@ impl Redactor {
 }
 
 fn shown(mut trace: Trace) -> Redacted {
-    let tags = std::mem::take(&mut trace.context.tags);
-    trace.tags.extend(tags);
-    rewrite_information(&mut trace, &mut storable);
-    display_limits::cut_information(&mut trace);
-    // Span by span, while its values are in the processor's cache.
     for span in &mut trace.spans {
-        rewrite_span(span, &mut storable);
         display_limits::nest(span);
         display_limits::cut_span(span);
     }
+    with_shown_information(trace)
+}
+
+/// The trace's spans are as a page shows them.
+fn with_shown_information(mut trace: Trace) -> Redacted {
+    let tags = std::mem::take(&mut trace.context.tags);
+    trace.tags.extend(tags);
+    display_limits::cut_information(&mut trace);
     Redacted(trace)
 }
 

@@ -1,9 +1,11 @@
-//! Replaces secrets in every text of a trace, or of its changed spans: names, previews, keys, nested values.
+//! Replaces secrets in every text of a trace, or of its changed spans: names, previews, keys, nested values. Replaces the
+//! characters that no store can keep as well: a second walk over all texts would take as long.
 
 use super::find::{Finder, SecretRange};
 use super::placeholder::Salt;
-use super::texts::{RewriteTexts, rewrite_information, rewrite_span, rewrite_texts};
+use super::texts::{RewriteTexts, rewrite_information, rewrite_span, rewrite_texts, storable};
 use aho_corasick::{AhoCorasick, MatchKind};
+use common::json::text::Text;
 use mlflow_store::ids::SpanId;
 use mlflow_store::trace::{Span, Trace};
 use std::collections::BTreeMap;
@@ -30,11 +32,18 @@ pub(super) struct SecretPass<'r> {
     salt: &'r Salt,
     finds: Finds,
     known: KnownSecrets,
+    clean: CleanTexts,
 }
 
 impl<'r> SecretPass<'r> {
     pub(super) fn new(finder: &'r Finder, salt: &'r Salt) -> SecretPass<'r> {
-        SecretPass { finder, salt, finds: Finds::new(), known: KnownSecrets::new() }
+        SecretPass {
+            finder,
+            salt,
+            finds: Finds::new(),
+            known: KnownSecrets::new(),
+            clean: CleanTexts::default(),
+        }
     }
 
     /// As `new`, after passes that found these secrets.
@@ -42,12 +51,20 @@ impl<'r> SecretPass<'r> {
         SecretPass { known, ..self }
     }
 
-    /// Replaces secrets, and counts the finds. `prepare` changes each span before it is searched.
-    pub(super) fn redact(mut self, trace: &mut Trace, prepare: impl Fn(&mut Span)) -> Finds {
+    /// Replaces secrets, and counts the finds. `prepare` changes each span before it is searched, and `searched` after;
+    /// the latter also gets the span's index. Known secrets may be in it still.
+    pub(super) fn redact(
+        mut self,
+        trace: &mut Trace,
+        prepare: impl Fn(&mut Span),
+        mut searched: impl FnMut(usize, &mut Span),
+    ) -> Finds {
         rewrite_information(trace, &mut self);
-        for span in &mut trace.spans {
+        // Span by span, while its values are in the processor's cache.
+        for (at, span) in trace.spans.iter_mut().enumerate() {
             prepare(span);
             rewrite_span(span, &mut self);
+            searched(at, span);
         }
         if let Some(mut repeats) = Repeats::new(&self.known) {
             rewrite_texts(trace, &mut repeats);
@@ -97,6 +114,39 @@ impl<'r> SecretPass<'r> {
     }
 }
 
+/// The last texts that stay as they are. A trace holds most texts several times: a tool's result is in the tool's span and
+/// in the messages of the next request. They share their bytes, so an address tells them.
+#[derive(Default)]
+struct CleanTexts(Vec<Option<Text>>);
+
+impl CleanTexts {
+    /// A power of two; more would not fit into a processor's nearest cache.
+    const MOST: usize = 1024;
+
+    /// Bytes of a text that is not remembered: to search it takes no longer.
+    const SHORT: usize = 16;
+
+    fn place_of(text: &Text) -> usize {
+        // An allocator's addresses are multiples of 16.
+        (text.as_ptr().addr() / 16) % CleanTexts::MOST
+    }
+
+    fn holds(&self, text: &Text) -> bool {
+        let held = self.0.get(CleanTexts::place_of(text)).and_then(Option::as_ref);
+        held.is_some_and(|held| held.as_ptr() == text.as_ptr())
+    }
+
+    /// Keeps a clone, so that no other text gets its address.
+    fn add(&mut self, text: &Text) {
+        if text.len() >= CleanTexts::SHORT {
+            if self.0.is_empty() {
+                self.0.resize(CleanTexts::MOST, None);
+            }
+            self.0[CleanTexts::place_of(text)] = Some(text.clone());
+        }
+    }
+}
+
 /// Replaces known secrets in all other texts: an answer may quote a password without a keyword.
 struct Repeats<'k> {
     finder: AhoCorasick,
@@ -138,8 +188,21 @@ pub(super) fn add(to: &mut Finds, finds: Finds) {
 
 impl RewriteTexts for SecretPass<'_> {
     fn text(&mut self, text: &str) -> Option<String> {
+        let mended = storable(text);
+        let text = mended.as_deref().unwrap_or(text);
         let found = self.finder.find(text);
-        (!found.is_empty()).then(|| self.replace(text, &found))
+        if found.is_empty() { mended } else { Some(self.replace(text, &found)) }
+    }
+
+    fn shared_text(&mut self, text: &Text) -> Option<String> {
+        if self.clean.holds(text) {
+            return None;
+        }
+        let new = self.text(text);
+        if new.is_none() {
+            self.clean.add(text);
+        }
+        new
     }
 
     fn value_of(&mut self, name: &str, value: &str) -> Option<String> {
@@ -153,6 +216,8 @@ impl RewriteTexts for SecretPass<'_> {
         if !is_name || value.is_empty() || !has_keyword() {
             return None;
         }
+        let mended = storable(value);
+        let value = mended.as_deref().unwrap_or(value);
         let joint = if is_option { " \"" } else { "=\"" };
         let start = name.len() + joint.len();
         let found = self.finder.find(&format!("{name}{joint}{value}\"")).into_iter();
@@ -168,4 +233,56 @@ impl RewriteTexts for SecretPass<'_> {
 fn is_searched_elsewhere(secret: &str) -> bool {
     let has = |is: fn(&u8) -> bool| secret.bytes().any(|byte| is(&byte));
     secret.len() >= SHORTEST_KNOWN && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::rules::Rules;
+    use crate::redact::tests::span;
+    use common::json::value::Map;
+    use serde_json::Value::Null;
+
+    fn redacted(fields: &[(&str, &Text)]) -> (Vec<String>, Finds) {
+        let (finder, salt) = (Finder::new(Rules::built_in()), Salt::new([7; 32]));
+        let mut pass = SecretPass::new(&finder, &salt);
+        let fields: Map = fields.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+        let mut span = Span { inputs: fields.into(), ..span(Null, Null) };
+        rewrite_span(&mut span, &mut pass);
+        let texts =
+            span.inputs.as_object().unwrap().iter().map(|(_, value)| value.as_str().unwrap().to_owned());
+        (texts.collect(), pass.finds)
+    }
+
+    #[test]
+    fn a_text_that_is_clean_by_itself_is_a_secret_by_its_name() {
+        let text = Text::from("Zx81-qk72-Lm4v-90");
+        let (texts, finds) = redacted(&[("note", &text), ("password", &text), ("comment", &text)]);
+        assert_eq!([&texts[0], &texts[2]], [text.as_str(); 2]);
+        assert!(texts[1].starts_with("[redacted:"), "{}", texts[1]);
+        assert_eq!(finds.values().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn clones_of_a_text_are_replaced_alike_and_counted_each() {
+        let secret = Text::from(format!("the key is ghp_{}", "aB3dE6gH9k".repeat(4).split_at(36).0));
+        let nul = Text::from("a text with \0, a NUL, in it");
+        let (texts, finds) = redacted(&[("a", &secret), ("b", &nul), ("c", &secret), ("d", &nul)]);
+        assert!(texts[0].starts_with("the key is [redacted:"), "{}", texts[0]);
+        assert_eq!((&texts[0], &texts[1]), (&texts[2], &texts[3]));
+        assert_eq!(texts[1], "a text with \u{2400}, a NUL, in it");
+        assert_eq!(finds.values().sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn a_clean_text_is_known_by_its_address_as_long_as_it_is_held() {
+        let (mut clean, text) = (CleanTexts::default(), Text::from("long enough to be held"));
+        assert!(!clean.holds(&text));
+        clean.add(&text);
+        assert!(clean.holds(&text.clone()));
+        assert!(!clean.holds(&Text::from(text.as_str())));
+        let short = Text::from("short");
+        clean.add(&short);
+        assert!(!clean.holds(&short));
+    }
 }

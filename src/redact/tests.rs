@@ -117,6 +117,22 @@ fn token(n: u8) -> String {
     format!("{}{}", written_out("ghp_<35:A-Za-z0-9>"), char::from(b'a' + n))
 }
 
+pub(super) fn span(inputs: serde_json::Value, outputs: serde_json::Value) -> Span {
+    Span {
+        id: SpanId([1; 8]),
+        parent: None,
+        name: String::new(),
+        span_type: SpanType::Agent,
+        status: SpanStatus::Ok,
+        started_at: Timestamp::UNIX_EPOCH,
+        ended_at: Timestamp::UNIX_EPOCH,
+        inputs: inputs.into(),
+        outputs: outputs.into(),
+        attributes: Map::new(),
+        events: Vec::new(),
+    }
+}
+
 /// A trace with another secret in each of its texts.
 fn trace() -> (Trace, Vec<String>) {
     let secrets: Vec<String> = (0..20).map(token).collect();
@@ -125,23 +141,12 @@ fn trace() -> (Trace, Vec<String>) {
     let at = Timestamp::UNIX_EPOCH;
     let mut attributes = Map::new();
     attributes.insert(text(), json!({ "deep": [[text()]], text(): 7 }).into());
-    let span = Span {
-        id: SpanId([1; 8]),
-        parent: None,
-        name: text(),
-        span_type: SpanType::Agent,
-        status: SpanStatus::Error { message: text() },
-        started_at: at,
-        ended_at: at,
-        inputs: json!([{ "arguments": format!("{{\"cmd\":\"{}\"}}", text()) }, text()]).into(),
-        outputs: text().into(),
-        attributes,
-        events: vec![SpanEvent {
-            name: text(),
-            at,
-            attributes: Map::from_iter([(text().into(), text().into())]),
-        }],
-    };
+    let name = text();
+    let status = SpanStatus::Error { message: text() };
+    let inputs = json!([{ "arguments": format!("{{\"cmd\":\"{}\"}}", text()) }, text()]);
+    let outputs = json!(text());
+    let event = SpanEvent { name: text(), at, attributes: Map::from_iter([(text().into(), text().into())]) };
+    let span = Span { name, status, attributes, events: vec![event], ..span(inputs, outputs) };
     let trace = Trace {
         id: TraceId([7; 16]),
         name: text(),

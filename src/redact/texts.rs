@@ -14,6 +14,11 @@ const NUL: char = '\u{2400}';
 pub(super) trait RewriteTexts {
     fn text(&mut self, text: &str) -> Option<String>;
 
+    /// For a value, whose clones may be elsewhere in the trace.
+    fn shared_text(&mut self, text: &Text) -> Option<String> {
+        self.text(text)
+    }
+
     /// For a value next to its name: `{"password": "…"}`, `["--token", "…"]`. `text` gets the value as well.
     fn value_of(&mut self, _name: &str, _value: &str) -> Option<String> {
         None
@@ -104,7 +109,7 @@ fn rewrite_value(value: &mut Value, rewriter: &mut impl RewriteTexts) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
         Value::String(text) if text.is_word() => {}
-        Value::String(text) => store(rewriter.text(text), text),
+        Value::String(text) => store(rewriter.shared_text(text), text),
         Value::Array(items) => {
             rewrite_command_line(items, rewriter);
             items.iter_mut().for_each(|item| rewrite_value(item, rewriter));
