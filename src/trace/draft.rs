@@ -93,14 +93,15 @@ impl OutlinePrint {
 impl PartialTrace {
     /// `trace`: without spans.
     pub(super) fn new(trace: Trace, drafts: Vec<Draft>) -> PartialTrace {
-        let (mut spans, mut unchanged) = (Vec::new(), Vec::new());
-        for Draft { span, is_outline } in drafts {
+        let mut unchanged = Vec::new();
+        let built = |Draft { span, is_outline }| {
             if is_outline {
                 unchanged.push((span.id, OutlinePrint::of(&span)));
-            } else {
-                spans.push(span);
             }
-        }
+            (!is_outline).then_some(span)
+        };
+        // The spans keep the memory of the drafts.
+        let spans = drafts.into_iter().filter_map(built).collect();
         PartialTrace { trace: Trace { spans, ..trace }, unchanged }
     }
 
