@@ -17,6 +17,7 @@ use crate::finish;
 use crate::finish::context::Context;
 use crate::finish::followed_launch::FollowedLaunch;
 use crate::settings::{Settings, Tracing};
+use common::disk::make_private_folder;
 use jiff::Timestamp;
 use launch::exit::ChildExit;
 use launch::mode::{Interface, LaunchMode, PtySetting};
@@ -120,20 +121,13 @@ fn prepare(world: &World) -> Option<Prepared<'_>> {
         further: settings.further.clone(),
         ..Launch::new(Process::current(), Timestamp::now(), destination, command_line.request)
     };
-    // Codex makes its home. Until then the observer keeps the notes in memory.
-    let record = home.path().is_dir().then(|| LaunchRecord::create(&paths.launches(), &launch));
-    let is_awaited = record.is_none();
-    let record = record.and_then(|begun| {
-        begun.inspect_err(|error| tracing::warn!("cannot begin the launch's record: {error}")).ok()
-    });
-    // A launcher without a record that dies leaves a log that no later launch removes.
-    let wants_log = launch.request.interface == Interface::FullScreen && record.is_some();
+    // Codex opens its log as it starts, in a folder that is there. A home that Codex has yet to make has none.
+    let wants_log = launch.request.interface == Interface::FullScreen
+        && home.path().is_dir()
+        && make_private_folder(&paths.launches()).is_ok();
     let log =
         wants_log.then(|| InterfaceLog::choose(&world.variables, &paths.launches(), &launch.id)).flatten();
-    let mut observer = Observer::new(&home, launch, record, log.clone());
-    if is_awaited {
-        observer.await_home(home.path(), paths.launches());
-    }
+    let observer = Observer::new(&home, paths.launches(), launch, log.clone());
     let is_live = settings.is_live();
     let followed = FollowedLaunch::new(observer, is_live);
     Some(Prepared { followed, context: Context::new(world, &home), settings, log })

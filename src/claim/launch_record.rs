@@ -220,7 +220,8 @@ impl LaunchRecord {
         let path = path_of(folder, &launch.id);
         let file = private_options().append(true).create_new(true).open(&path)?;
         let mut record = LaunchRecord { path, file, is_torn: false };
-        match launch.notes().iter().try_for_each(|note| record.note(note)) {
+        let lines: io::Result<Vec<Vec<u8>>> = launch.notes().iter().map(line_of).collect();
+        match lines.and_then(|lines| record.file.write_all(&lines.concat())) {
             Ok(()) => Ok(record),
             // A file without its first note cannot be read.
             Err(error) => record.remove().and(Err(error)),
@@ -263,13 +264,23 @@ pub fn add_logged(notes: &Path, logged: &[Logged]) -> io::Result<()> {
 }
 
 fn write(file: &mut File, note: &Note) -> io::Result<()> {
+    file.write_all(&line_of(note)?)
+}
+
+fn line_of(note: &Note) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(note)?;
     line.push(b'\n');
-    file.write_all(&line)
+    Ok(line)
 }
 
 pub fn path_of(folder: &Path, launch: &str) -> PathBuf {
     folder.join(format!("{launch}.jsonl"))
+}
+
+/// The process that the launch's id names. It is not alive where the launcher has ended, unless its number is used again.
+pub fn launcher_of(launch: &str) -> Option<Process> {
+    let (_, number) = launch.rsplit_once('-')?;
+    u32::from_str_radix(number, 16).ok().map(Process::from_id)
 }
 
 /// Reads a launch's file; None when it cannot be read, or is of a later version.

@@ -19,16 +19,18 @@ use std::time::{Duration, Instant};
 /// A launch that is being observed. A failure here is logged and costs the trace, never the launch.
 pub struct Observer {
     pub launch: Launch,
+    /// None until Codex runs and has a home: Codex's start does not wait for the disk.
     pub record: Option<LaunchRecord>,
     /// The number of notes.
     pub noted: usize,
     held: HeldThreads,
     log: Option<InterfaceLogReader>,
-    awaited: Option<Awaited>,
+    unrecorded: Option<Unrecorded>,
 }
 
-/// A home that Codex has not created yet: the first launch on a machine, or in a new container.
-struct Awaited {
+/// A launch whose record has yet to begin.
+struct Unrecorded {
+    /// Codex creates it, in the first launch on a machine or in a new container.
     home: PathBuf,
     /// Folder of the launch records, in that home.
     launches: PathBuf,
@@ -42,31 +44,23 @@ const LOG_PACE: Duration = Duration::from_millis(250);
 const QUIET_LOG_PACE: Duration = Duration::from_secs(5);
 
 impl Observer {
-    /// `log` is that of Codex's full-screen interface, where it is used.
-    pub fn new(
-        home: &CodexHome,
-        launch: Launch,
-        record: Option<LaunchRecord>,
-        log: Option<InterfaceLog>,
-    ) -> Observer {
+    /// `launches`: the folder of the launch records. `log` is that of Codex's full-screen interface, where it is used.
+    pub fn new(home: &CodexHome, launches: PathBuf, launch: Launch, log: Option<InterfaceLog>) -> Observer {
         let unlogged = launch.request.interface == Interface::FullScreen && log.is_none();
         let log = log.map(|log| InterfaceLogReader::new(log, launch.started_at));
-        let mut observer =
-            Observer { launch, record, noted: 0, held: HeldThreads::new(home), log, awaited: None };
+        let unrecorded = Some(Unrecorded { home: home.path().to_owned(), launches });
+        let held = HeldThreads::new(home);
+        let mut observer = Observer { launch, record: None, noted: 0, held, log, unrecorded };
         if unlogged {
             observer.blinded("the path of the interface's log is not known".to_owned());
         }
         observer
     }
 
-    /// The record begins when Codex has created its home; a launcher that is killed after that loses no session.
-    pub fn await_home(&mut self, home: &Path, launches: PathBuf) {
-        self.awaited = Some(Awaited { home: home.to_owned(), launches });
-    }
-
-    fn begin_notes_that_waited(&mut self) {
-        let Some(awaited) = self.awaited.take_if(|awaited| awaited.home.is_dir()) else { return };
-        match LaunchRecord::create(&awaited.launches, &self.launch) {
+    /// Once Codex runs and its home exists: a launcher that is killed after that loses no session.
+    fn begin_record(&mut self) {
+        let Some(unrecorded) = self.unrecorded.take_if(|unrecorded| unrecorded.home.is_dir()) else { return };
+        match LaunchRecord::create(&unrecorded.launches, &self.launch) {
             Ok(record) => self.record = Some(record),
             Err(error) => tracing::warn!("cannot begin the launch's record: {error}"),
         }
@@ -122,12 +116,14 @@ pub fn take_log_of(launch: &mut Launch, folder: &Path) {
     launch.logged.extend(logged);
 }
 
-/// Removes logs without a launch: an interface that a tool started created them after its launch had ended.
+/// Removes logs without a launch: an interface that a tool started created them after its launch had ended. A launcher
+/// that lives may have yet to begin its record.
 pub fn sweep_logs(folder: &Path) {
     for entry in entries(folder) {
         let path = entry.path();
         if let Some(launch) = interface_log::launch_of(&path)
             && !launch_record::path_of(folder, launch).exists()
+            && !launch_record::launcher_of(launch).is_some_and(|process| process.is_alive())
         {
             let _ = fs::remove_file(&path);
         }
@@ -156,11 +152,31 @@ impl Companion for Observer {
     }
 
     fn attend(&mut self) -> Option<Duration> {
-        self.begin_notes_that_waited();
+        self.begin_record();
         let again = self.look_at_what_is_held();
         let Some(log) = &mut self.log else { return again };
         let logged = log.look();
         self.take(logged);
         Some(again.unwrap_or(QUIET_LOG_PACE).min(QUIET_LOG_PACE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_removed_when_it_has_no_record_and_its_launcher_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let (lives, ended) = (std::process::id(), ended.id());
+        let [young, recorded, left] =
+            [format!("1-{lives:x}"), format!("1-{ended:x}"), format!("2-{ended:x}")];
+        let logs = [&young, &recorded, &left].map(|launch| interface_log::path_of(folder.path(), launch));
+        logs.iter().for_each(|log| fs::write(log, "").unwrap());
+        fs::write(launch_record::path_of(folder.path(), &recorded), "").unwrap();
+        sweep_logs(folder.path());
+        assert_eq!(logs.map(|log| log.exists()), [true, true, false]);
     }
 }
