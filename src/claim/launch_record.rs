@@ -277,10 +277,10 @@ pub fn path_of(folder: &Path, launch: &str) -> PathBuf {
     folder.join(format!("{launch}.jsonl"))
 }
 
-/// The process that the launch's id names. It is not alive where the launcher has ended, unless its number is used again.
-pub fn launcher_of(launch: &str) -> Option<Process> {
-    let (_, number) = launch.rsplit_once('-')?;
-    u32::from_str_radix(number, 16).ok().map(Process::from_id)
+/// When a launch of this id began.
+pub fn begun_at(launch: &str) -> Option<Timestamp> {
+    let (nanoseconds, _) = launch.rsplit_once('-')?;
+    Timestamp::from_nanosecond(i128::from_str_radix(nanoseconds, 16).ok()?).ok()
 }
 
 /// Reads a launch's file; None when it cannot be read, or is of a later version.

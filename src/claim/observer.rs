@@ -8,6 +8,7 @@ use super::verdict::{Attribution, Claim};
 use crate::base::paths::CodexHome;
 use crate::codex::interface_log::{self, InterfaceLog, Logged};
 use common::disk::entries;
+use jiff::{SignedDuration, Timestamp};
 use launch::companion::Companion;
 use launch::mode::Interface;
 use launch::process::Process;
@@ -40,6 +41,9 @@ struct Unrecorded {
 /// second.
 const LOG_PACE: Duration = Duration::from_millis(250);
 
+/// How long a launch may take to begin its record, on a machine that does much else.
+const YOUNG: SignedDuration = SignedDuration::from_secs(60);
+
 /// How often it is read while nothing is drawn.
 const QUIET_LOG_PACE: Duration = Duration::from_secs(5);
 
@@ -62,7 +66,13 @@ impl Observer {
         let Some(unrecorded) = self.unrecorded.take_if(|unrecorded| unrecorded.home.is_dir()) else { return };
         match LaunchRecord::create(&unrecorded.launches, &self.launch) {
             Ok(record) => self.record = Some(record),
-            Err(error) => tracing::warn!("cannot begin the launch's record: {error}"),
+            Err(error) => {
+                tracing::warn!("cannot begin the launch's record: {error}");
+                // Codex's log would be in the same folder.
+                if self.log.is_some() {
+                    self.blinded("the interface's log may be missing".to_owned());
+                }
+            }
         }
     }
 
@@ -116,14 +126,14 @@ pub fn take_log_of(launch: &mut Launch, folder: &Path) {
     launch.logged.extend(logged);
 }
 
-/// Removes logs without a launch: an interface that a tool started created them after its launch had ended. A launcher
-/// that lives may have yet to begin its record.
-pub fn sweep_logs(folder: &Path) {
+/// Removes logs without a launch: an interface that a tool started created them after its launch had ended. A launch that
+/// began lately may have yet to begin its record.
+pub fn sweep_logs(folder: &Path, now: Timestamp) {
     for entry in entries(folder) {
         let path = entry.path();
         if let Some(launch) = interface_log::launch_of(&path)
             && !launch_record::path_of(folder, launch).exists()
-            && !launch_record::launcher_of(launch).is_some_and(|process| process.is_alive())
+            && launch_record::begun_at(launch).is_none_or(|begun| now.duration_since(begun) >= YOUNG)
         {
             let _ = fs::remove_file(&path);
         }
@@ -164,19 +174,47 @@ impl Companion for Observer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::world::World;
+    use crate::claim::launch_record::Destination;
+    use crate::codex::command_line::SessionRequest;
+    use mlflow_store::target::{Experiment, Target};
+
+    fn launch(started_at: Timestamp, process: u32) -> Launch {
+        let destination =
+            Destination { target: Target::Sqlite("/x.db".into()), experiment: Experiment::Name("e".into()) };
+        let process = Process { id: process, ..Process::current() };
+        Launch::new(process, started_at, destination, SessionRequest::default())
+    }
 
     #[test]
-    fn a_log_is_removed_when_it_has_no_record_and_its_launcher_has_ended() {
+    fn a_launch_whose_record_cannot_begin_is_blind_where_its_log_would_be() {
         let folder = tempfile::tempdir().unwrap();
-        let mut ended = std::process::Command::new("true").spawn().unwrap();
-        ended.wait().unwrap();
-        let (lives, ended) = (std::process::id(), ended.id());
-        let [young, recorded, left] =
-            [format!("1-{lives:x}"), format!("1-{ended:x}"), format!("2-{ended:x}")];
-        let logs = [&young, &recorded, &left].map(|launch| interface_log::path_of(folder.path(), launch));
+        let home = CodexHome::from_world(&World {
+            variables: [("CODEX_HOME", folder.path().to_str().unwrap())].into(),
+            ..World::read()
+        });
+        let launches = folder.path().join("launches");
+        fs::write(&launches, "").unwrap();
+        for has_log in [false, true] {
+            let launch = launch(Timestamp::now(), 1);
+            let log = has_log.then(|| InterfaceLog::Launchers(interface_log::path_of(&launches, &launch.id)));
+            let mut observer = Observer::new(home.as_ref().unwrap(), launches.clone(), launch, log);
+            observer.attend();
+            assert_eq!((observer.record.is_none(), observer.launch.blind.is_some()), (true, has_log));
+        }
+    }
+
+    #[test]
+    fn a_log_without_a_record_is_removed_once_its_launch_is_not_young() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let launch = |age: SignedDuration, process: u32| launch(now - age, process);
+        let second = SignedDuration::from_secs(1);
+        let [young, recorded, left] = [launch(YOUNG - second, 1), launch(YOUNG, 2), launch(YOUNG, 3)];
+        let logs = [&young, &recorded, &left].map(|launch| interface_log::path_of(folder.path(), &launch.id));
         logs.iter().for_each(|log| fs::write(log, "").unwrap());
-        fs::write(launch_record::path_of(folder.path(), &recorded), "").unwrap();
-        sweep_logs(folder.path());
+        let _record = LaunchRecord::create(folder.path(), &recorded).unwrap();
+        sweep_logs(folder.path(), now);
         assert_eq!(logs.map(|log| log.exists()), [true, true, false]);
     }
 }

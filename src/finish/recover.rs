@@ -8,6 +8,7 @@ use crate::claim::launches::LaunchLock;
 use crate::claim::{launch_record, launches, observer};
 use crate::queue::receipts;
 use common::disk;
+use jiff::Timestamp;
 use std::fs;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub fn recover(context: &Context, patience: Duration) -> Recovered {
     let launches = context.paths.launches();
     // What processes that died left half written.
     launches::sweep(&launches);
-    observer::sweep_logs(&launches);
+    observer::sweep_logs(&launches, Timestamp::now());
     disk::sweep(&context.paths.threads());
     receipts(&context.paths).sweep();
     for later in launches::later_versions(&launches) {

@@ -6,7 +6,7 @@ use super::inline_files::{self, SmallImages};
 use super::metadata_only::keep_metadata;
 use super::placeholder::Salt;
 use super::rules::Rules;
-use super::secret_pass::{self, Finds, KnownSecrets, SecretPass};
+use super::secret_pass::{self, Finds, KnownSecrets, Searched, SecretPass};
 use super::texts::{RewriteTexts, rewrite_texts, storable};
 use crate::settings::file::ConfigFile;
 use crate::settings::modes::Content;
@@ -93,7 +93,6 @@ impl Redactor {
                 trace.spans.iter_mut().for_each(inline_files::replace);
                 keep_metadata(&mut trace);
                 self.redact_tags(&mut trace);
-                rewrite_texts(&mut trace, &mut storable);
                 shown(trace)
             }
             Content::Full => {
@@ -105,9 +104,15 @@ impl Redactor {
                     }
                 };
                 let pass = SecretPass::new(&self.finder, &self.salt);
-                let finds = pass.redact(&mut trace, inline_files::replace, nested);
+                let Searched { finds, is_storable } = pass.redact(&mut trace, inline_files::replace, nested);
                 self.add_counts(&mut trace, &finds);
-                long.into_iter().for_each(|at| display_limits::cut_span(&mut trace.spans[at]));
+                if finds.is_empty() && is_storable {
+                    long.into_iter().for_each(|at| display_limits::cut_span(&mut trace.spans[at]));
+                } else {
+                    // A placeholder may be longer than its secret, and may take half of a pair of escapes.
+                    rewrite_texts(&mut trace, &mut storable);
+                    trace.spans.iter_mut().for_each(display_limits::cut_span);
+                }
                 with_shown_information(trace)
             }
         }
@@ -118,7 +123,8 @@ impl Redactor {
         match content {
             Content::Metadata => self.redact(trace, content),
             Content::Full => {
-                let finds = SecretPass::new(&self.finder, &self.salt).redact(&mut trace, |_| (), |_, _| ());
+                let pass = SecretPass::new(&self.finder, &self.salt);
+                let Searched { finds, .. } = pass.redact(&mut trace, |_| (), |_, _| ());
                 let before = trace.metadata.get(REDACTIONS).and_then(|json| serde_json::from_str(json).ok());
                 self.add_counts_to(before.unwrap_or_default(), &mut trace, &finds);
                 // Its texts are within their limits: to cut them again would cut the notes.
@@ -135,7 +141,6 @@ impl Redactor {
             Content::Metadata => {
                 keep_metadata(&mut part);
                 self.redact_tags(&mut part);
-                rewrite_texts(&mut part, &mut storable);
             }
             Content::Full => {
                 let known = std::mem::take(&mut memory.known);
@@ -194,6 +199,7 @@ impl Redactor {
 }
 
 fn shown(mut trace: Trace) -> Redacted {
+    rewrite_texts(&mut trace, &mut storable);
     for span in &mut trace.spans {
         display_limits::nest(span);
         display_limits::cut_span(span);

@@ -1,5 +1,5 @@
-//! Replaces secrets in every text of a trace, or of its changed spans: names, previews, keys, nested values. Replaces the
-//! characters that no store can keep as well: a second walk over all texts would take as long.
+//! Replaces secrets in every text of a trace, or of its changed spans: names, previews, keys, nested values. It
+//! also looks for characters that no store can keep: a walk of its own would take as long, and seldom find any.
 
 use super::find::{Finder, SecretRange};
 use super::placeholder::Salt;
@@ -33,17 +33,20 @@ pub(super) struct SecretPass<'r> {
     finds: Finds,
     known: KnownSecrets,
     clean: CleanTexts,
+    is_storable: bool,
+}
+
+/// What a pass found in a whole trace.
+pub(super) struct Searched {
+    pub(super) finds: Finds,
+    /// Whether a store can keep every text.
+    pub(super) is_storable: bool,
 }
 
 impl<'r> SecretPass<'r> {
     pub(super) fn new(finder: &'r Finder, salt: &'r Salt) -> SecretPass<'r> {
-        SecretPass {
-            finder,
-            salt,
-            finds: Finds::new(),
-            known: KnownSecrets::new(),
-            clean: CleanTexts::default(),
-        }
+        let (finds, known, clean) = Default::default();
+        SecretPass { finder, salt, finds, known, clean, is_storable: true }
     }
 
     /// As `new`, after passes that found these secrets.
@@ -58,7 +61,7 @@ impl<'r> SecretPass<'r> {
         trace: &mut Trace,
         prepare: impl Fn(&mut Span),
         mut searched: impl FnMut(usize, &mut Span),
-    ) -> Finds {
+    ) -> Searched {
         rewrite_information(trace, &mut self);
         // Span by span, while its values are in the processor's cache.
         for (at, span) in trace.spans.iter_mut().enumerate() {
@@ -70,7 +73,7 @@ impl<'r> SecretPass<'r> {
             rewrite_texts(trace, &mut repeats);
             add(&mut self.finds, repeats.finds);
         }
-        self.finds
+        Searched { finds: self.finds, is_storable: self.is_storable }
     }
 
     /// As `redact`, with the finds of each span; those of the trace's other texts have no id. Returns all secrets that
@@ -188,10 +191,9 @@ pub(super) fn add(to: &mut Finds, finds: Finds) {
 
 impl RewriteTexts for SecretPass<'_> {
     fn text(&mut self, text: &str) -> Option<String> {
-        let mended = storable(text);
-        let text = mended.as_deref().unwrap_or(text);
         let found = self.finder.find(text);
-        if found.is_empty() { mended } else { Some(self.replace(text, &found)) }
+        self.is_storable &= storable(text).is_none();
+        (!found.is_empty()).then(|| self.replace(text, &found))
     }
 
     fn shared_text(&mut self, text: &Text) -> Option<String> {
@@ -216,8 +218,6 @@ impl RewriteTexts for SecretPass<'_> {
         if !is_name || value.is_empty() || !has_keyword() {
             return None;
         }
-        let mended = storable(value);
-        let value = mended.as_deref().unwrap_or(value);
         let joint = if is_option { " \"" } else { "=\"" };
         let start = name.len() + joint.len();
         let found = self.finder.find(&format!("{name}{joint}{value}\"")).into_iter();
@@ -243,7 +243,7 @@ mod tests {
     use common::json::value::Map;
     use serde_json::Value::Null;
 
-    fn redacted(fields: &[(&str, &Text)]) -> (Vec<String>, Finds) {
+    fn redacted(fields: &[(&str, &Text)]) -> (Vec<String>, u64, bool) {
         let (finder, salt) = (Finder::new(Rules::built_in()), Salt::new([7; 32]));
         let mut pass = SecretPass::new(&finder, &salt);
         let fields: Map = fields.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
@@ -251,27 +251,28 @@ mod tests {
         rewrite_span(&mut span, &mut pass);
         let texts =
             span.inputs.as_object().unwrap().iter().map(|(_, value)| value.as_str().unwrap().to_owned());
-        (texts.collect(), pass.finds)
+        (texts.collect(), pass.finds.values().sum(), pass.is_storable)
     }
 
     #[test]
     fn a_text_that_is_clean_by_itself_is_a_secret_by_its_name() {
         let text = Text::from("Zx81-qk72-Lm4v-90");
-        let (texts, finds) = redacted(&[("note", &text), ("password", &text), ("comment", &text)]);
+        let (texts, finds, is_storable) =
+            redacted(&[("note", &text), ("password", &text), ("comment", &text)]);
         assert_eq!([&texts[0], &texts[2]], [text.as_str(); 2]);
         assert!(texts[1].starts_with("[redacted:"), "{}", texts[1]);
-        assert_eq!(finds.values().sum::<u64>(), 1);
+        assert_eq!((finds, is_storable), (1, true));
     }
 
     #[test]
     fn clones_of_a_text_are_replaced_alike_and_counted_each() {
         let secret = Text::from(format!("the key is ghp_{}", "aB3dE6gH9k".repeat(4).split_at(36).0));
         let nul = Text::from("a text with \0, a NUL, in it");
-        let (texts, finds) = redacted(&[("a", &secret), ("b", &nul), ("c", &secret), ("d", &nul)]);
+        let (texts, finds, is_storable) =
+            redacted(&[("a", &secret), ("b", &nul), ("c", &secret), ("d", &nul)]);
         assert!(texts[0].starts_with("the key is [redacted:"), "{}", texts[0]);
         assert_eq!((&texts[0], &texts[1]), (&texts[2], &texts[3]));
-        assert_eq!(texts[1], "a text with \u{2400}, a NUL, in it");
-        assert_eq!(finds.values().sum::<u64>(), 2);
+        assert_eq!((finds, is_storable), (2, false));
     }
 
     #[test]

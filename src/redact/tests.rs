@@ -243,6 +243,20 @@ fn a_secret_at_the_edge_of_a_cut_leaves_no_half_of_itself() {
 }
 
 #[test]
+fn a_text_that_placeholders_make_too_long_is_cut() {
+    let (mut trace, _) = trace();
+    let secret = "Zx81-qk72-Lm4v-90";
+    let repeats = format!("{secret} ").repeat((8 << 10) / (secret.len() + 1));
+    let nothing = || span(json!({"a": 1}), json!(null));
+    let status = SpanStatus::Error { message: repeats };
+    // The secret is known only after the span that repeats it.
+    trace.spans = vec![Span { status, ..nothing() }, span(json!({"password": secret}), json!(null))];
+    let redacted = redactor().redact(trace, Content::Full);
+    let SpanStatus::Error { message } = &redacted.spans[0].status else { panic!("no error") };
+    assert!(!message.contains(secret) && message.contains(" bytes cut …]"), "{} bytes", message.len());
+}
+
+#[test]
 fn content_mode_metadata_leaves_no_text() {
     let (mut trace, secrets) = trace();
     trace.name = "codex_cli_session".into();

@@ -1,6 +1,7 @@
 //! Redacted traces hold no character that a store cannot keep.
 
 use super::*;
+use crate::redact::RedactionMemory;
 use crate::redact::texts::rewrite_texts;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -66,13 +67,16 @@ proptest! {
             json = json.replace(secret, &quoted[1..quoted.len() - 1]);
         }
         for content in [Content::Full, Content::Metadata] {
-            let redacted = REDACTOR.redact(serde_json::from_str(&json).unwrap(), content);
+            let trace = || serde_json::from_str::<Trace>(&json).unwrap();
+            let whole = REDACTOR.redact(trace(), content);
+            let part = REDACTOR.redact_part(trace(), content, &mut RedactionMemory::default());
             let mut texts = Vec::new();
             let mut collect = |text: &str| {
                 texts.push(text.to_owned());
                 None
             };
-            rewrite_texts(&mut redacted.clone().into(), &mut collect);
+            rewrite_texts(&mut whole.into(), &mut collect);
+            rewrite_texts(&mut part.into(), &mut collect);
             for text in &texts {
                 prop_assert!(!text.contains('\0'), "{text:?}");
                 // serde_json refuses half a pair where Python accepts it.
