@@ -193,14 +193,17 @@ mod tests {
             variables: [("CODEX_HOME", folder.path().to_str().unwrap())].into(),
             ..World::read()
         });
-        let launches = folder.path().join("launches");
-        fs::write(&launches, "").unwrap();
-        for has_log in [false, true] {
+        let [folder_of_records, file] = ["launches", "file"].map(|name| folder.path().join(name));
+        fs::write(&file, "").unwrap();
+        for (launches, is_recorded) in [(folder_of_records, true), (file, false)] {
             let launch = launch(Timestamp::now(), 1);
-            let log = has_log.then(|| InterfaceLog::Launchers(interface_log::path_of(&launches, &launch.id)));
-            let mut observer = Observer::new(home.as_ref().unwrap(), launches.clone(), launch, log);
+            let log = InterfaceLog::Launchers(interface_log::path_of(&launches, &launch.id));
+            let mut observer = Observer::new(home.as_ref().unwrap(), launches, launch, Some(log));
             observer.attend();
-            assert_eq!((observer.record.is_none(), observer.launch.blind.is_some()), (true, has_log));
+            assert_eq!(
+                (observer.record.is_some(), observer.launch.blind.is_none()),
+                (is_recorded, is_recorded)
+            );
         }
     }
 

@@ -191,8 +191,9 @@ pub(super) fn add(to: &mut Finds, finds: Finds) {
 
 impl RewriteTexts for SecretPass<'_> {
     fn text(&mut self, text: &str) -> Option<String> {
-        let found = self.finder.find(text);
+        // First: it brings the text into the processor's cache fastest.
         self.is_storable &= storable(text).is_none();
+        let found = self.finder.find(text);
         (!found.is_empty()).then(|| self.replace(text, &found))
     }
 
