@@ -41,11 +41,11 @@ struct Unrecorded {
 /// second.
 const LOG_PACE: Duration = Duration::from_millis(250);
 
-/// How long a launch may take to begin its record, on a machine that does much else.
-const YOUNG: SignedDuration = SignedDuration::from_secs(60);
-
 /// How often it is read while nothing is drawn.
 const QUIET_LOG_PACE: Duration = Duration::from_secs(5);
+
+/// How long a launch may take to begin its record, on a machine that does much else.
+const YOUNG: SignedDuration = SignedDuration::from_secs(60);
 
 impl Observer {
     /// `launches`: the folder of the launch records. `log` is that of Codex's full-screen interface, where it is used.

@@ -56,8 +56,8 @@ fn is_over(was_launched: bool, writer: Writer, has_open_turn: bool) -> bool {
     }
 }
 
-/// Whether its Codex runs; where the record does not name it, whether its launcher does. A process of another container cannot be
-/// seen, so the launch record decides: it goes when the traces are made.
+/// Whether its Codex runs; where the record does not name it, whether its launcher does. A process of another container
+/// cannot be seen, so the launch record decides: it goes when the traces are made.
 fn is_under_way(launch: &Launch, paths: &Paths) -> bool {
     let process = launch.child.as_ref().unwrap_or(&launch.process);
     match process.life() {
