@@ -1,3 +1,5 @@
+//! Which texts are cut, which spans are looked at for it, and which texts move one level down.
+
 use super::*;
 use crate::redact::tests::span;
 use mlflow_store::trace::SpanEvent;
