@@ -117,8 +117,8 @@ impl<'r> SecretPass<'r> {
     }
 }
 
-/// The last texts that stay as they are. A trace holds most texts several times: a tool's result is in the tool's span and
-/// in the messages of the next request. They share their bytes, so an address tells them.
+/// The last texts in which the pass found no secret, by address. A trace holds most texts several times: a tool's result is
+/// in the tool's span and in the messages of the next request. Clones of a text have one address.
 #[derive(Default)]
 struct CleanTexts(Vec<Option<Text>>);
 
