@@ -63,11 +63,14 @@ extern "C" fn before_main(count: c_int, words: *const *const c_char) {
     let name = words.first().map(|word| Path::new(std::ffi::OsStr::from_bytes(word.to_bytes())));
     if name.and_then(Path::file_name).is_some_and(|name| name == NAME) {
         let script = words.last().map_or("", |word| word.to_str().unwrap_or(""));
-        let code = steps::run(script);
-        #[expect(unsafe_code, reason = "_exit: nothing of the tests was begun")]
-        // SAFETY: it only ends this process.
-        unsafe {
-            libc::_exit(code)
-        }
+        end(steps::run(script));
+    }
+}
+
+fn end(code: c_int) -> ! {
+    #[expect(unsafe_code, reason = "_exit: nothing of the tests was begun")]
+    // SAFETY: it only ends this process.
+    unsafe {
+        libc::_exit(code)
     }
 }

@@ -1,7 +1,8 @@
 //! The probe does what it is asked, step by step. It has no runtime and no second thread.
 
 use super::pattern::pattern;
-use super::see;
+use super::{end, see};
+use crate::run::{LIMIT, wait_for};
 use nix::libc;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use std::fs::{self, File};
@@ -15,8 +16,8 @@ use std::time::Duration;
 /// Where `tell` writes.
 static CAUGHT: AtomicI32 = AtomicI32::new(-1);
 
-/// A file that is waited for is looked for this often.
-const LOOK: Duration = Duration::from_millis(2);
+/// A test that waits so long has ended without its probe: each of its own waits is shorter.
+const ABANDONED: Duration = LIMIT.saturating_mul(5);
 
 pub(super) fn run(script: &str) -> i32 {
     for step in script.split(';') {
@@ -66,11 +67,7 @@ fn take(step: &str) -> Option<i32> {
             rest.split(' ').for_each(|number| catch(number.parse().expect("a signal's number")));
         }
         "ready" => leave(rest, b""),
-        "until" => {
-            while !Path::new(rest).exists() {
-                std::thread::sleep(LOOK);
-            }
-        }
+        "until" => wait_for(rest, ABANDONED, || Path::new(rest).exists()),
         "raw" => {
             let mut modes = tcgetattr(&*stream(0)).expect("a terminal on stdin");
             cfmakeraw(&mut modes);
@@ -168,9 +165,8 @@ fn left_behind() {
             for fd in 0..=2 {
                 let _ = nix::unistd::close(fd);
             }
-            loop {
-                nix::unistd::pause();
-            }
+            std::thread::sleep(ABANDONED);
+            end(0);
         }
     }
 }
