@@ -21,6 +21,9 @@ static LAUNCHERS: LazyLock<Vec<String>> = LazyLock::new(|| match std::env::var("
     Err(_) => vec![env!("CARGO_BIN_EXE_codex-traced").to_owned()],
 });
 
+/// In its first second the launcher looks at Codex's open files 100 times; after it, a person types.
+const SETTLED: Duration = Duration::from_millis(1100);
+
 /// A fast typist.
 const BETWEEN_KEYS: Duration = Duration::from_millis(5);
 
@@ -207,7 +210,7 @@ impl Stage {
                 self.forget();
                 let mut terminal = self.on_terminal(*who, "raw; ready a; echo; exit 0");
                 self.wait_for("a");
-                thread::sleep(Duration::from_millis(50));
+                thread::sleep(SETTLED);
                 for _ in 0..keys / 10 {
                     delays.push(key(&mut terminal.master));
                     thread::sleep(BETWEEN_KEYS);
