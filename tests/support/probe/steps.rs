@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Where `tell` writes.
 static CAUGHT: AtomicI32 = AtomicI32::new(-1);
 
-/// A test that waits so long has ended without its probe: each of its own waits is shorter.
+/// A probe that lives so long has lost its test: each wait of a test is shorter.
 const ABANDONED: Duration = LIMIT.saturating_mul(5);
 
 pub(super) fn run(script: &str) -> i32 {
