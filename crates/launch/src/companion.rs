@@ -4,10 +4,6 @@ use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// How long a call that is due waits for the command's answer to a key. Codex's interface answers 99 % of keys within
-/// 10 ms (0.171.0, measured).
-const ANSWER: Duration = Duration::from_millis(10);
-
 /// Work to do while the command runs. It must never block: signals, and on a terminal every key, wait for it.
 pub trait Companion {
     /// Wakes `attend` when readable; None when there is nothing to wait for.
@@ -30,13 +26,11 @@ pub(super) struct Attended<'a> {
     /// None once it has panicked: a defect there must not cost the command its terminal.
     companion: Option<&'a mut dyn Companion>,
     due: Option<Instant>,
-    /// The command has a key and has shown nothing since. A call now would delay the answer.
-    awaits_answer: bool,
 }
 
 impl<'a> Attended<'a> {
     pub(super) fn began(companion: &'a mut dyn Companion, child: u32) -> Attended<'a> {
-        let mut attended = Attended { companion: Some(companion), due: None, awaits_answer: false };
+        let mut attended = Attended { companion: Some(companion), due: None };
         attended.call(|companion| companion.began(child));
         attended.attend();
         attended
@@ -51,21 +45,11 @@ impl<'a> Attended<'a> {
     }
 
     pub(super) fn patience(&self) -> Option<Duration> {
-        self.patience_at(Instant::now())
-    }
-
-    fn patience_at(&self, now: Instant) -> Option<Duration> {
-        let wait = if self.awaits_answer { ANSWER } else { Duration::ZERO };
-        Some((self.due? + wait).saturating_duration_since(now))
-    }
-
-    pub(super) fn key_came(&mut self) {
-        self.awaits_answer = true;
+        self.due.map(|due| due.saturating_duration_since(Instant::now()))
     }
 
     /// Output that follows before that call changes nothing.
     pub(super) fn output_came(&mut self) {
-        self.awaits_answer = false;
         let Some(soon) = self.companion.as_ref().and_then(|companion| companion.after_output()) else {
             return;
         };
@@ -80,7 +64,6 @@ impl<'a> Attended<'a> {
     }
 
     fn attend(&mut self) {
-        self.awaits_answer = false;
         let again = self.call(|companion| companion.attend()).flatten();
         self.due = again.map(|time| Instant::now() + time);
     }
@@ -149,32 +132,6 @@ mod tests {
         assert!(quiet - soon > Duration::from_secs(3000));
         attended.output_came();
         assert_eq!(attended.due, Some(soon));
-    }
-
-    #[test]
-    fn a_due_call_waits_for_the_answer_to_a_key_up_to_a_limit() {
-        let mut reader = Reader;
-        let mut attended = Attended::began(&mut reader, 1);
-        let due = Instant::now();
-        attended.due = Some(due);
-        attended.key_came();
-        let late = Duration::from_millis(1);
-        assert_eq!(attended.patience_at(due + late), Some(ANSWER - late));
-        // More keys do not prolong it.
-        attended.key_came();
-        assert_eq!(attended.patience_at(due + ANSWER), Some(Duration::ZERO));
-        attended.output_came();
-        assert_eq!(attended.patience_at(due), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn a_key_delays_one_call() {
-        let mut reader = Reader;
-        let mut attended = Attended::began(&mut reader, 1);
-        attended.key_came();
-        attended.attend();
-        let due = attended.due.unwrap();
-        assert_eq!(attended.patience_at(due), Some(Duration::ZERO));
     }
 
     #[test]

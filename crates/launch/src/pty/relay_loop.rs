@@ -102,9 +102,6 @@ impl RelayLoop {
             if can_read(ready.master) {
                 attended.output_came();
             }
-            if can_read(ready.user) {
-                attended.key_came();
-            }
             if ready.signals {
                 while let Some(arrived) = self.signals.next() {
                     self.act_on(arrived, &mut probe);
